@@ -1,0 +1,23 @@
+# Two commands to begin with: make notebooks, then make test. Each creates .venv on first use.
+PYTHON ?= python3
+RUN = .venv/bin/python -m
+
+.PHONY: notebooks test lab refresh bench lint setup
+
+notebooks: setup  ## execute every notebook at TUTORIAL_SCALE into build/
+	@$(RUN) tutorial_utils run --out build
+
+test: setup  ## unit tests, notebook hygiene, and every notebook cell by cell
+	@$(RUN) pytest
+
+lab: setup  ## open JupyterLab on the lessons
+	@$(RUN) jupyter lab notebooks
+
+refresh: setup  ## execute the notebooks in place, to commit their new outputs
+	@$(RUN) tutorial_utils run --in-place
+
+lint: setup  ## what pre-commit checks
+	@$(RUN) ruff check . && $(RUN) ruff format --check .
+
+setup:
+	@$(PYTHON) -m tutorial_utils.bootstrap

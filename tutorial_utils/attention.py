@@ -1,0 +1,84 @@
+"""Where a Vision Transformer looks: its attention weights, laid out over the image's patches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from tutorial_utils.patches import patch_grid
+
+if TYPE_CHECKING:
+    from transformers import ViTForImageClassification
+
+
+@torch.no_grad()
+def attention_weights(model: ViTForImageClassification, pixel_values: torch.Tensor) -> torch.Tensor:
+    """Every attention matrix of a `transformers` ViT.
+
+    The fused attention kernels never write the matrix down, so the plain implementation is switched on for
+    this one call.
+
+    Args:
+        pixel_values: (N, C, H, W), as the image processor returns it.
+
+    Returns:
+        (layers, N, heads, T, T): the weight that the token of each row gives to the token of each column. Rows
+        sum to 1; token 0 is [CLS], the others are the patches, row by row.
+    """
+    fused = model.config._attn_implementation
+    model.set_attn_implementation("eager")
+    try:
+        return torch.stack(model(pixel_values, output_attentions=True).attentions)
+    finally:
+        model.set_attn_implementation(fused)
+
+
+def cls_attention(weights: torch.Tensor, grid: tuple[int, int], layer: int = -1) -> torch.Tensor:
+    """What [CLS] attends to, per head, laid out as the image's patches.
+
+    Args:
+        weights: (layers, N, heads, T, T), from `attention_weights`.
+        grid: rows and columns of patches, from `model_grid`.
+
+    Returns:
+        (N, heads, rows, columns). A map sums to 1 minus what [CLS] gives to itself.
+    """
+    return _as_grid(weights[layer, :, :, 0, 1:], grid)
+
+
+def attention_rollout(weights: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+    """How much of each patch reaches [CLS] through all layers (Abnar and Zuidema 2020, https://arxiv.org/abs/2005.00928).
+
+    Heads are averaged; half of the identity is added for the residual connection; the layers' matrices are
+    multiplied.
+
+    Args:
+        weights: (layers, N, heads, T, T), from `attention_weights`.
+        grid: rows and columns of patches, from `model_grid`.
+
+    Returns:
+        (N, rows, columns). A map sums to 1 minus what remains of [CLS] itself.
+    """
+    tokens = weights.shape[-1]
+    identity = torch.eye(tokens, dtype=weights.dtype, device=weights.device)
+    reached = identity.expand(weights.shape[1], tokens, tokens)
+    for layer in weights.mean(dim=2):
+        reached = (layer + identity) / 2 @ reached
+    return _as_grid(reached[:, 0, 1:], grid)
+
+
+def model_grid(model: ViTForImageClassification) -> tuple[int, int]:
+    """Rows and columns of patches that the model cuts its input into."""
+    return patch_grid(model.config.image_size, model.config.patch_size)
+
+
+def _as_grid(patch_weights: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+    """(..., rows * columns) to (..., rows, columns); a wrong number of patches is named."""
+    rows, columns = grid
+    if patch_weights.shape[-1] != rows * columns:
+        raise ValueError(
+            f"The attention covers {patch_weights.shape[-1]} patches, but grid={grid} has {rows * columns}: "
+            "use model_grid(model) of the model that made it."
+        )
+    return patch_weights.unflatten(-1, grid)

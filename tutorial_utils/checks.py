@@ -1,0 +1,82 @@
+"""`check`: a fact that a notebook states, and that a regression run asserts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+MARK = "✓"
+
+
+class CheckError(AssertionError):
+    """A fact that did not hold. The message has the fact's name and both values."""
+
+
+def check(
+    name: str,
+    got: Any,
+    expected: Any = None,
+    *,
+    rtol: float = 0.0,
+    atol: float = 0.0,
+    at_least: float | None = None,
+    at_most: float | None = None,
+) -> None:
+    """Assert a fact and print one line that is the same on every machine.
+
+    The measured value is not printed, because the last digits differ between processors: show it in a cell of
+    its own. Give `expected` (numbers, arrays or tensors compared within `atol + rtol * |expected|`, anything
+    else by `==`), or a bound, or both bounds.
+
+    Args:
+        name: the fact as a short sentence, such as ``"patches put back together give the image"``.
+        got: what was measured: a value, a numpy array or a tensor of any shape.
+
+    Raises:
+        CheckError: the fact does not hold.
+        ValueError: neither `expected` nor a bound was given.
+    """
+    if expected is None and at_least is None and at_most is None:
+        raise ValueError(f"check({name!r}) has nothing to compare with: give expected, at_least or at_most.")
+    got = _plain(got)
+    if expected is not None:
+        expected = _plain(expected)
+        if not _agree(got, expected, rtol, atol):
+            tolerance = f" within rtol={rtol}, atol={atol}" if rtol or atol else ""
+            raise CheckError(f"{name}: got {_short(got)}, expected {_short(expected)}{tolerance}.")
+    if at_least is not None and not np.all(np.asarray(got) >= at_least):
+        raise CheckError(f"{name}: got {_short(got)}, expected at least {at_least}.")
+    if at_most is not None and not np.all(np.asarray(got) <= at_most):
+        raise CheckError(f"{name}: got {_short(got)}, expected at most {at_most}.")
+    print(f"{MARK} {name}")
+
+
+def _plain(value: Any) -> Any:
+    """A tensor (of torch or Keras) as a numpy array; shapes and lists of numbers as tuples; the rest as it is."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+    if hasattr(value, "numpy"):
+        return value.numpy()
+    return tuple(value) if isinstance(value, list | tuple) else value
+
+
+def _agree(got: Any, expected: Any, rtol: float, atol: float) -> bool:
+    if not _is_numeric(got) or not _is_numeric(expected):
+        return type(got) is type(expected) and got == expected
+    got, expected = np.asarray(got), np.asarray(expected)
+    return got.shape == expected.shape and bool(np.allclose(got, expected, rtol=rtol, atol=atol))
+
+
+def _is_numeric(value: Any) -> bool:
+    try:
+        return np.asarray(value).dtype.kind in "biufc"
+    except ValueError:  # a ragged list
+        return False
+
+
+def _short(value: Any) -> str:
+    """A value in a few characters; of a large array its shape, range and mean."""
+    if isinstance(value, np.ndarray) and value.size > 8:
+        return f"array{value.shape} in [{value.min():.6g}, {value.max():.6g}] with mean {value.mean():.6g}"
+    return repr(value.tolist() if isinstance(value, np.ndarray | np.generic) else value)

@@ -1,0 +1,160 @@
+"""Executing the notebooks from top to bottom: into `build/` to look at, or in place to commit."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+import psutil
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from nbformat import NotebookNode
+
+from tutorial_utils.checks import MARK
+
+ROOT = Path(__file__).resolve().parents[1]
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one execution took, and why it failed if it did."""
+
+    name: str
+    seconds: float
+    peak_memory_gb: float
+    facts: int
+    error: str = ""
+
+
+def find_notebooks(names: list[str] | None = None) -> list[Path]:
+    """The numbered notebooks in order, or those whose file name starts with one of `names`.
+
+    Raises:
+        ValueError: a name fits no notebook.
+    """
+    every = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    if not names:
+        return every
+    for name in names:
+        if not any(path.name.startswith(name) for path in every):
+            raise ValueError(f"No notebook starts with {name!r}: choose from {[path.stem for path in every]}.")
+    return [path for path in every if path.name.startswith(tuple(names))]
+
+
+def execute(path: Path, progress: Callable[[int, int], None]) -> tuple[NotebookNode, Outcome]:
+    """Run every cell of a notebook in a fresh kernel, stopping at the first error.
+
+    Args:
+        progress: called with the number of code cells done and their total, after each.
+
+    Returns:
+        The notebook with its outputs, without widget state; and what it took.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    total, done = sum(cell.cell_type == "code" for cell in notebook.cells), 0
+
+    def count(cell: NotebookNode, cell_index: int, execute_reply: dict) -> None:
+        nonlocal done
+        done += 1
+        progress(done, total)
+
+    client = NotebookClient(
+        notebook,
+        timeout=None,
+        kernel_name="python3",
+        record_timing=False,
+        resources={"metadata": {"path": str(path.parent)}},
+        on_cell_executed=count,
+    )
+    started, error = time.perf_counter(), ""
+    with PeakMemory() as memory:
+        try:
+            client.execute()
+        except CellExecutionError as failure:
+            error = f"under '{heading_above(notebook, client)}': {failure.ename}: {failure.evalue}"
+    strip_widgets(notebook)
+    seconds = time.perf_counter() - started
+    return notebook, Outcome(path.stem, seconds, memory.peak / 1e9, count_facts(notebook), error)
+
+
+class PeakMemory:
+    """The largest resident memory of this process's children, in bytes, sampled five times a second."""
+
+    def __enter__(self) -> PeakMemory:
+        self.peak = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        me = psutil.Process()
+        while not self._stop.wait(0.2):
+            self.peak = max(self.peak, sum(map(_resident, me.children(recursive=True))))
+
+
+def _resident(process: psutil.Process) -> int:
+    try:
+        return process.memory_info().rss
+    except psutil.Error:  # it ended in the meantime
+        return 0
+
+
+def heading_above(notebook: NotebookNode, client: NotebookClient) -> str:
+    """The last heading before the cell that failed, for a report that a reader can follow."""
+    heading = "the beginning"
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            heading = first_heading(cell.source) or heading
+        elif any(output.output_type == "error" for output in cell.get("outputs", [])):
+            break
+    return heading
+
+
+def first_heading(markdown: str) -> str | None:
+    """The text of the first heading in a markdown cell."""
+    match = re.search(r"^#+ +(.+)$", markdown, re.MULTILINE)
+    return match.group(1).strip() if match else None
+
+
+def count_facts(notebook: NotebookNode) -> int:
+    """How many facts `check` asserted."""
+    outputs = (output for cell in notebook.cells for output in cell.get("outputs", []))
+    return sum(line.startswith(MARK) for output in outputs for line in output.get("text", "").splitlines())
+
+
+def strip_widgets(notebook: NotebookNode) -> None:
+    """Remove live controls from a stored notebook: without a kernel, viewers show an error in their place."""
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
+
+
+def write_notebook(notebook: NotebookNode, path: Path) -> None:
+    """Write a notebook under a temporary name, then rename it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    nbformat.write(notebook, partial)
+    os.replace(partial, path)
+
+
+def write_html(notebook: NotebookNode, path: Path) -> None:
+    """Write a page that needs no network: pictures inside, and no scripts from elsewhere."""
+    from nbconvert import HTMLExporter
+
+    exporter = HTMLExporter(template_name="classic", embed_images=True)
+    exporter.mathjax_url = exporter.require_js_url = exporter.jquery_url = exporter.mermaid_js_url = ""
+    page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": path.stem}})
+    path.write_text(page, encoding="utf-8")

@@ -1,0 +1,1 @@
+"""How each miniature checkpoint was trained. Nothing in `tutorial_utils` imports from here."""

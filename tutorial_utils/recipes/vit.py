@@ -1,0 +1,344 @@
+"""ViT-mini: a `transformers` ViT that reads Fashion-MNIST, the miniature of lesson 1.
+
+A Vision Transformer knows nothing of neighbouring pixels until it has learned it, and 60,000 images are
+few to learn it from. So, as in DeiT (Touvron et al. 2021, https://arxiv.org/abs/2012.12877), a small
+convolutional network is trained first and the transformer then learns from its answers. Both see the same
+augmented views (Beyer et al. 2022, https://arxiv.org/abs/2106.05237). For most of the training the
+transformer sees a random half of its patches (PatchDropout, Liu et al. 2023,
+https://arxiv.org/abs/2208.07220), which makes an epoch almost twice as fast.
+
+    python -m tutorial_utils.recipes.vit --out data/checkpoints/vit-mini --work ~/vit-mini-state
+
+The run resumes from the last whole epoch found in `--work`. The best epoch is chosen on 5,000 images held
+out from the training set; the test set is read once, at the end.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import typer
+from sklearn.metrics import confusion_matrix
+from torch import nn
+from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
+
+from tutorial_utils.datasets import FASHION_CLASSES, fashion_mnist
+from tutorial_utils.recipes.training import ema, hybrid_optimizers, load_state, save_state, warmup_cosine, write_csv
+
+log = logging.getLogger("recipes.vit")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Every choice of the recipe. Rates are peak values of a warm-up and half-cosine schedule."""
+
+    seed: int = 0
+    held_out: int = 5_000
+    batch_size: int = 128
+    warmup_epochs: float = 0.5
+    teacher_epochs: int = 10
+    teacher_lr: float = 4e-3
+    epochs: int = 21
+    full_epochs: int = 4
+    lr: float = 2e-3
+    weight_decay: float = 0.05
+    patch_keep: float = 0.5
+    distill_weight: float = 0.8
+    temperature: float = 2.0
+    ema_decay: float = 0.998
+
+
+@dataclass
+class Split:
+    """Images as the processor resized them, uint8 (N, 1, 32, 32), and labels, int64 (N,)."""
+
+    images: torch.Tensor
+    labels: torch.Tensor
+
+
+def student_config() -> ViTConfig:
+    """The architecture: 32x32 RGB in 64 patches of 4x4, six layers of width 128."""
+    return ViTConfig(
+        image_size=32,
+        patch_size=4,
+        num_channels=3,
+        hidden_size=128,
+        num_hidden_layers=6,
+        num_attention_heads=4,
+        intermediate_size=256,
+        id2label=dict(enumerate(FASHION_CLASSES)),
+        label2id={name: i for i, name in enumerate(FASHION_CLASSES)},
+    )
+
+
+def image_processor() -> ViTImageProcessor:
+    """Resize to 32x32, then map 0..255 to [-1, 1], as the published ViT's processor does at 224."""
+    return ViTImageProcessor(
+        size={"height": 32, "width": 32}, image_mean=[0.5] * 3, image_std=[0.5] * 3, do_convert_rgb=True
+    )
+
+
+def load_splits(recipe: Recipe) -> tuple[Split, Split]:
+    """The training set, resized once, in two parts: to fit, and held out to choose the checkpoint."""
+    images, labels = fashion_mnist("train")
+    resize = image_processor()
+    grey = torch.from_numpy(images).unsqueeze(1)
+    pixels = resize(grey.expand(-1, 3, -1, -1), do_rescale=False, do_normalize=False, return_tensors="pt").pixel_values
+    data = Split(pixels[:, :1].to(torch.uint8).contiguous(), torch.from_numpy(labels))
+    order = torch.from_numpy(np.random.default_rng(recipe.seed).permutation(len(labels)))
+    held_out, fit = order[: recipe.held_out], order[recipe.held_out :]
+    return Split(data.images[fit], data.labels[fit]), Split(data.images[held_out], data.labels[held_out])
+
+
+def normalise(images: torch.Tensor) -> torch.Tensor:
+    """uint8 (N, 1, H, W) to float in [-1, 1], the processor's normalisation."""
+    return images.float() / 127.5 - 1
+
+
+def augment(x: torch.Tensor) -> torch.Tensor:
+    """A random flip, a shift of up to two pixels, a zoom of 5%, and a rectangle erased in a quarter of the images.
+
+    Garments are centred and upright in this data set, so stronger distortions cost more epochs than we have.
+    `x` is (N, 1, H, W) in [-1, 1]; what moves in from outside is black, like the background.
+    """
+    n, _, height, width = x.shape
+    zoom = 1 + (torch.rand(n, device=x.device) - 0.5) * 0.1
+    flip = torch.where(torch.rand(n, device=x.device) < 0.5, -1.0, 1.0)
+    shift = (torch.rand(2, n, device=x.device) - 0.5) * 0.25
+    none = torch.zeros_like(zoom)
+    theta = torch.stack([zoom * flip, none, shift[0], none, zoom, shift[1]], dim=1).view(n, 2, 3)
+    grid = F.affine_grid(theta, x.shape, align_corners=False)
+    x = F.grid_sample(x + 1, grid, padding_mode="zeros", align_corners=False) - 1
+
+    size = torch.randint(4, 11, (2, n, 1), device=x.device)
+    corner = (torch.rand(2, n, 1, device=x.device) * (height - size)).long()
+    rows, columns = torch.arange(height, device=x.device), torch.arange(width, device=x.device)
+    in_rows = (rows >= corner[0]) & (rows < corner[0] + size[0])
+    in_columns = (columns >= corner[1]) & (columns < corner[1] + size[1])
+    erased = in_rows[:, :, None] & in_columns[:, None, :] & (torch.rand(n, 1, 1, device=x.device) < 0.25)
+    value = torch.rand(n, 1, 1, 1, device=x.device) * 2 - 1
+    return torch.where(erased[:, None], value, x)
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions beside a shortcut (He et al. 2016)."""
+
+    def __init__(self, before: int, after: int, stride: int):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(before, after, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(after),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(after, after, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(after),
+        )
+        same = before == after and stride == 1
+        self.shortcut = nn.Identity() if same else nn.Conv2d(before, after, 1, stride, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.relu(self.body(x) + self.shortcut(x))
+
+
+def build_teacher() -> nn.Sequential:
+    """A small ResNet for (N, 1, 32, 32): the first convolution halves the side, because a CPU is waiting."""
+    return nn.Sequential(
+        nn.Conv2d(1, 48, 4, 2, 1, bias=False),
+        nn.BatchNorm2d(48),
+        nn.ReLU(inplace=True),
+        Residual(48, 48, 1),
+        Residual(48, 96, 2),
+        Residual(96, 96, 1),
+        Residual(96, 192, 2),
+        nn.AdaptiveMaxPool2d(1),
+        nn.Flatten(),
+        nn.Dropout(0.2),
+        nn.Linear(192, 10),
+    )
+
+
+def student_logits(model: ViTForImageClassification, x: torch.Tensor, keep: float = 1.0) -> torch.Tensor:
+    """Logits (N, 10) from grey images (N, 1, 32, 32), with a random fraction `keep` of the patch tokens."""
+    tokens = model.vit.embeddings(x.expand(-1, 3, -1, -1))
+    if keep < 1:
+        n, length, width = tokens.shape
+        patches = torch.rand(n, length - 1, device=x.device).topk(int(keep * (length - 1))).indices + 1
+        chosen = F.pad(patches, (1, 0))  # position 0 is the class token
+        tokens = tokens.gather(1, chosen[..., None].expand(-1, -1, width))
+    for layer in model.vit.layers:
+        tokens = layer(tokens, None)
+    return model.classifier(model.vit.layernorm(tokens)[:, 0])
+
+
+@torch.no_grad()
+def accuracy(logits_of, data: Split, device: torch.device, batch_size: int = 500) -> float:
+    """Fraction of `data` whose largest logit is the label's."""
+    right = 0
+    for x, y in zip(data.images.split(batch_size), data.labels.split(batch_size), strict=True):
+        right += (logits_of(normalise(x.to(device))).argmax(1).cpu() == y).sum().item()
+    return right / len(data.labels)
+
+
+class Run:
+    """One resumable training: a model, its average, optimisers, and one row of the log per epoch."""
+
+    def __init__(self, name: str, model: nn.Module, optimizers, peak_lr: float, epochs: int, recipe: Recipe, work: Path):
+        self.name, self.model, self.optimizers = name, model, optimizers
+        self.peak_lr, self.epochs, self.recipe = peak_lr, epochs, recipe
+        self.average = ema(model, recipe.ema_decay)
+        self.rows: list[dict] = []
+        self.best = {"held_out_accuracy": 0.0, "weights": None}
+        self.path = work / f"{name}.pt"
+        self._resume()
+
+    def _resume(self) -> None:
+        if (state := load_state(self.path)) is None:
+            return
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.rows, self.best = state["rows"], state["best"]
+
+    def _save(self) -> None:
+        save_state(
+            self.path,
+            {
+                "model": self.model.state_dict(),
+                "average": self.average.state_dict(),
+                "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+                "rows": self.rows,
+                "best": self.best,
+            },
+        )
+
+    def fit(self, data: Split, held_out: Split, loss_of, logits_of, device: torch.device) -> None:
+        """Train the epochs that are left. `loss_of(model, x, y, epoch)` and `logits_of(model, x)` are the caller's."""
+        steps = len(data.labels) // self.recipe.batch_size
+        warmup = int(self.recipe.warmup_epochs * steps)
+        for epoch in range(len(self.rows), self.epochs):
+            torch.manual_seed(self.recipe.seed * 1_000 + epoch)
+            started, total = time.perf_counter(), 0.0
+            self.model.train()
+            order = torch.randperm(len(data.labels))[: steps * self.recipe.batch_size]
+            for step, batch in enumerate(order.split(self.recipe.batch_size)):
+                rate = self.peak_lr * warmup_cosine(epoch * steps + step, self.epochs * steps, warmup)
+                x = augment(normalise(data.images[batch].to(device)))
+                loss = loss_of(self.model, x, data.labels[batch].to(device), epoch)
+                loss.backward()
+                for optimizer in self.optimizers:
+                    for group in optimizer.param_groups:
+                        group["lr"] = rate
+                    optimizer.step()
+                    optimizer.zero_grad(set_to_none=True)
+                self.average.update_parameters(self.model)
+                total += loss.item()
+                if step % 100 == 0:
+                    log.info("%s epoch %d step %d loss %.4f", self.name, epoch + 1, step, total / (step + 1))
+            self._finish_epoch(epoch, total / steps, held_out, logits_of, device, time.perf_counter() - started)
+
+    def _finish_epoch(self, epoch, loss, held_out, logits_of, device, seconds) -> None:
+        self.average.eval()
+        score = accuracy(lambda x: logits_of(self.average.module, x), held_out, device)
+        if score >= self.best["held_out_accuracy"]:
+            weights = copy.deepcopy(self.average.module.state_dict())
+            self.best = {"held_out_accuracy": score, "weights": weights}
+        row = {"network": self.name, "epoch": epoch + 1, "train_loss": round(loss, 5), "held_out_accuracy": score}
+        self.rows.append(row | {"seconds": round(seconds, 1)})
+        self._save()
+        log.info("%s", self.rows[-1])
+
+
+def train_teacher(recipe: Recipe, fit: Split, held_out: Split, work: Path, device: torch.device) -> Run:
+    """The convolutional teacher; `run.best["weights"]` are its averaged weights."""
+    torch.manual_seed(recipe.seed)
+    model = build_teacher().to(device, memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.teacher_lr, weight_decay=0.05)
+    run = Run("teacher", model, [optimizer], recipe.teacher_lr, recipe.teacher_epochs, recipe, work)
+
+    def loss_of(model, x, y, epoch):
+        return F.cross_entropy(model(x), y, label_smoothing=0.05)
+
+    run.fit(fit, held_out, loss_of, lambda model, x: model(x), device)
+    return run
+
+
+def train_student(recipe: Recipe, teacher: nn.Module, fit: Split, held_out: Split, work: Path, device) -> Run:
+    """The transformer, taught by the labels and by the teacher's softened answers."""
+    torch.manual_seed(recipe.seed + 1)
+    model = ViTForImageClassification(student_config()).to(device)
+    optimizers = hybrid_optimizers(model, recipe.lr, recipe.weight_decay)
+    run = Run("student", model, optimizers, recipe.lr, recipe.epochs, recipe, work)
+
+    def loss_of(model, x, y, epoch):
+        with torch.no_grad():
+            target = F.softmax(teacher(x) / recipe.temperature, dim=1)
+        keep = 1.0 if epoch >= recipe.epochs - recipe.full_epochs else recipe.patch_keep
+        logits = student_logits(model, x, keep)
+        soft = F.cross_entropy(logits / recipe.temperature, target) * recipe.temperature**2
+        return recipe.distill_weight * soft + (1 - recipe.distill_weight) * F.cross_entropy(logits, y)
+
+    run.fit(fit, held_out, loss_of, student_logits, device)
+    return run
+
+
+@torch.no_grad()
+def judge(folder: Path) -> dict:
+    """Test accuracy of a saved folder, whole and per class, through `transformers` alone."""
+    model = ViTForImageClassification.from_pretrained(folder).eval()
+    processor = ViTImageProcessor.from_pretrained(folder)
+    images, labels = fashion_mnist("test")
+    predicted = []
+    for batch in np.split(images, 20):
+        rgb = torch.from_numpy(batch).unsqueeze(1).expand(-1, 3, -1, -1)
+        predicted.append(model(**processor(rgb, return_tensors="pt")).logits.argmax(1))
+    counts = confusion_matrix(labels, torch.cat(predicted).numpy())
+    return {
+        "test_accuracy": counts.trace() / counts.sum(),
+        "test_accuracy_per_class": dict(zip(FASHION_CLASSES, counts.diagonal() / counts.sum(axis=1), strict=True)),
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
+
+
+def export(run: Run, teacher: Run, out: Path) -> None:
+    """Write the checkpoint as `save_pretrained` does, with its curve and its measurements."""
+    model = ViTForImageClassification(student_config())
+    model.load_state_dict(run.best["weights"])
+    model.save_pretrained(out)
+    image_processor().save_pretrained(out)
+    write_csv(out / "training.csv", teacher.rows + run.rows)
+    metrics = judge(out) | {
+        "held_out_accuracy": run.best["held_out_accuracy"],
+        "teacher_held_out_accuracy": teacher.best["held_out_accuracy"],
+        "training_minutes": round(sum(row["seconds"] for row in teacher.rows + run.rows) / 60, 1),
+        "recipe": asdict(run.recipe),
+    }
+    (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    print(json.dumps(metrics, indent=2))
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="Folder for the checkpoint.")],
+    work: Annotated[Path, typer.Option(help="Folder for the resumable state, outside the repository.")],
+    device: Annotated[str, typer.Option(help="A torch device.")] = "cuda" if torch.cuda.is_available() else "cpu",
+) -> None:
+    """Train ViT-mini."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    recipe, where = Recipe(), torch.device(device)
+    fit, held_out = load_splits(recipe)
+    teacher = train_teacher(recipe, fit, held_out, work, where)
+    network = build_teacher().to(where, memory_format=torch.channels_last).eval()
+    network.load_state_dict(teacher.best["weights"])
+    export(train_student(recipe, network, fit, held_out, work, where), teacher, out)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,89 @@
+"""The machine a lesson runs on: its scale, device, precision, seeds and threads."""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import torch
+
+Scale = Literal["mini", "full"]
+SCALES: tuple[Scale, ...] = ("mini", "full")
+
+
+def scale() -> Scale:
+    """The scale that `TUTORIAL_SCALE` asks for: ``"mini"`` (the default) or ``"full"``.
+
+    Raises:
+        ValueError: the variable holds anything else.
+    """
+    return as_scale(os.environ.get("TUTORIAL_SCALE") or "mini", "TUTORIAL_SCALE")
+
+
+def as_scale(value: str, name: str = "scale") -> Scale:
+    """`value` itself if it is a scale; a ValueError that names it if not."""
+    if value not in SCALES:
+        raise ValueError(f"{name}={value!r} is not a scale: choose 'mini' (bundled, offline) or 'full' (published).")
+    return value
+
+
+def device(prefer: str | None = None) -> torch.device:
+    """Where the models run: CUDA if there is one, else MPS, else the CPU.
+
+    Args:
+        prefer: a device to use instead, such as ``"cpu"``; by default the variable `TUTORIAL_DEVICE`, if set.
+
+    Raises:
+        ValueError: the device that was asked for is unknown or not there.
+    """
+    import torch
+
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    wanted = prefer or os.environ.get("TUTORIAL_DEVICE")
+    if not wanted:
+        return torch.device(next(kind for kind, present in available.items() if present))
+    kind = wanted.split(":")[0]
+    if not available.get(kind):
+        present = [name for name, is_there in available.items() if is_there]
+        raise ValueError(f"The device {wanted!r} is not available here: choose one of {present}.")
+    return torch.device(wanted)
+
+
+def dtype(where: torch.device) -> torch.dtype:
+    """The working precision on a device: bfloat16 on a GPU that computes in it, float16 on others, float32 on a CPU."""
+    import torch
+
+    if where.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return torch.float16 if where.type == "mps" else torch.float32
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, numpy and torch, on every device."""
+    import numpy as np
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def use_threads(count: int | None = None) -> int:
+    """Set how many threads torch computes with, and return that number: all the cores we may use by default.
+
+    In a container torch can count the machine's cores instead of ours, and more threads than cores are the
+    largest cost of a small model.
+    """
+    import torch
+
+    if count is not None and count < 1:
+        raise ValueError(f"count={count} must be at least 1 thread.")
+    torch.set_num_threads(count or cores())
+    return torch.get_num_threads()
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
