@@ -80,7 +80,13 @@ def run_one(path: Path, out: Path | None):
 
     from tutorial_utils.execution import execute, write_html, write_notebook
 
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("cells"), TimeElapsedColumn()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("cells"),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(path.stem, total=None)
         notebook, outcome = execute(path, lambda done, total: progress.update(task, completed=done, total=total))
@@ -113,7 +119,9 @@ def assets_list() -> None:
 
 
 @assets_app.command("fetch")
-def assets_fetch(names: Annotated[list[str], typer.Argument(help="Names from `assets list`.")], scale: ScaleOption = None) -> None:
+def assets_fetch(
+    names: Annotated[list[str], typer.Argument(help="Names from `assets list`.")], scale: ScaleOption = None
+) -> None:
     """Download what is missing, verify it, and print the folder."""
     for name in names:
         try:

@@ -27,14 +27,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tutorial_utils import runtime
+
 MANIFEST = Path(__file__).with_name("assets.toml")
 DATA = Path(__file__).parents[1] / "data"
-SCALES = ("mini", "full")
 STAMP = ".complete.json"
 
 PROBE_SECONDS = 4.0  # for all addresses together; an error for want of a network is promised within 10 s
 STALL_SECONDS = 30.0  # without a byte, in the middle of a download from a URL
 URL_ATTEMPTS = 3  # each resumes where the last one broke off
+HEADER_LIMIT = 100_000_000  # bytes; the safetensors format allows no longer header
 
 
 class AssetError(RuntimeError):
@@ -98,7 +100,7 @@ class Asset:
     @property
     def download_bytes(self) -> int:
         """What `fetch` would have to transfer now: nothing if the asset is bundled, generated or in a cache."""
-        return 0 if self.kind in ("bundled", "generated") or _find(self) else self.size_bytes
+        return 0 if self.kind in ("bundled", "generated") or _sound_copy(self) else self.size_bytes
 
     def location(self) -> Path | None:
         """The folder that holds the asset or, if it is not on this machine, the one that a copy would go to.
@@ -107,7 +109,7 @@ class Asset:
         """
         if self.kind == "generated":
             return None
-        return DATA / self.folder if self.kind == "bundled" else _find(self) or _destination(self)
+        return DATA / self.folder if self.kind == "bundled" else _sound_copy(self) or _destination(self)
 
 
 def manifest() -> list[Asset]:
@@ -115,12 +117,29 @@ def manifest() -> list[Asset]:
     return list(_read_manifest(MANIFEST))
 
 
-def fetch(name: str, scale: str | None = None) -> Path:
-    """The local folder of an asset, verified, after downloading it if need be.
+def find(name: str, scale: str | None = None) -> Asset:
+    """An asset's entry in the manifest.
 
     Args:
         name: an asset of the manifest, such as ``"vit"``.
         scale: ``"mini"`` or ``"full"``; the environment variable TUTORIAL_SCALE decides if None.
+
+    Raises:
+        ValueError: the name or the scale is unknown.
+    """
+    scale = runtime.scale() if scale is None else runtime.as_scale(scale)
+    assets = {(asset.name, asset.scale): asset for asset in manifest()}
+    if (name, scale) not in assets:
+        names = sorted({known for known, _ in assets})
+        raise ValueError(f"There is no asset {name!r}: choose one of {', '.join(names)}.")
+    return assets[name, scale]
+
+
+def fetch(name: str, scale: str | None = None) -> Path:
+    """The local folder of an asset, verified, after downloading it if need be.
+
+    Args:
+        name, scale: as for `find`.
 
     Returns:
         A folder that holds all files of the asset. Bundled files have just been compared with their SHA-256.
@@ -130,7 +149,7 @@ def fetch(name: str, scale: str | None = None) -> Path:
         AssetError: a bundled file is missing or damaged; a miniature is not shipped yet; the asset is generated;
             or it is in no cache and nothing could be downloaded, which without a network takes under 10 seconds.
     """
-    asset = _asset(name, scale)
+    asset = find(name, scale)
     if asset.kind == "generated":
         raise AssetError(f"{asset} is generated on the spot by its lesson: there is nothing to fetch.")
     if asset.ships_with:
@@ -148,9 +167,9 @@ def verify(name: str, scale: str | None = None) -> list[str]:
         this machine counts as one problem.
 
     Raises:
-        ValueError: as `fetch`.
+        ValueError: the name or the scale is unknown, or TUTORIAL_DATA is not a folder.
     """
-    asset = _asset(name, scale)
+    asset = find(name, scale)
     if asset.kind == "generated":
         return []
     if asset.ships_with:
@@ -162,9 +181,10 @@ def verify(name: str, scale: str | None = None) -> list[str]:
         return [f"{asset} is not on this machine."]
     problems = []
     for folder in folders:
-        stamp = _read_stamp(folder)
-        problems += _manifest_problems(asset, folder) or (stamp and _stamp_problems(asset, folder, stamp, True)) or []
-    return problems
+        problems += _manifest_problems(asset, folder)
+        if stamp := _read_stamp(folder):
+            problems += _stamp_problems(asset, folder, stamp, rehash=True)
+    return list(dict.fromkeys(problems))  # a missing file is found by both
 
 
 def cache_roots() -> list[Path]:
@@ -194,26 +214,12 @@ def _read_manifest(path: Path) -> tuple[Asset, ...]:
 
 def _parse(name: str, table: dict) -> Iterator[Asset]:
     common = {key: value for key, value in table.items() if not isinstance(value, dict)}
-    for scale in SCALES:
+    for scale in runtime.SCALES:
         entry = common | (table.get(scale) or table["any"])
         entry["files"] = tuple(AssetFile(**file) for file in entry.get("files", ()))
         entry["editions"] = tuple(Edition(**edition) for edition in entry.get("editions", ()))
         entry["urls"] = tuple(entry.get("urls", ()))
         yield Asset(name=name, scale=scale, **entry)
-
-
-def _asset(name: str, scale: str | None) -> Asset:
-    if scale is None:
-        from tutorial_utils import runtime
-
-        scale = runtime.scale()
-    assets = {(asset.name, asset.scale): asset for asset in manifest()}
-    names = sorted({known for known, _ in assets})
-    if name not in names:
-        raise ValueError(f"There is no asset {name!r}: choose one of {', '.join(names)}.")
-    if scale not in SCALES:
-        raise ValueError(f"scale={scale!r} is unknown: choose one of {', '.join(SCALES)}.")
-    return assets[name, scale]
 
 
 # --- Is this file, this folder, sound? ----------------------------------------------------------------------------
@@ -263,7 +269,7 @@ def _ends_where_it_says(path: Path) -> bool:
     with path.open("rb") as handle:
         start = handle.read(8)
         if path.suffix == ".safetensors":
-            return size == _safetensors_size(start, handle.read(min(size, int.from_bytes(start, "little"))))
+            return size == _safetensors_size(start, handle.read(min(HEADER_LIMIT, int.from_bytes(start, "little"))))
     if path.suffix == ".json":  # a hub's page, saved under the file's name, is a common slip
         return _read_json(path) is not None
     if start.startswith(b"PK"):  # .npz and .pth are zip archives, whose directory stands at the end
@@ -296,15 +302,15 @@ def _user_cache() -> Path:
     return Path(pooch.os_cache("transformers-for-images-and-video")).expanduser()
 
 
-def _find(asset: Asset) -> Path | None:
+def _sound_copy(asset: Asset) -> Path | None:
     """The first sound copy in a cache."""
     folders = (root / asset.folder_name for root in cache_roots())
     return next((folder for folder in folders if not _copy_problems(asset, folder)), None)
 
 
 def _cached(asset: Asset) -> Path | None:
-    """As `_find`; a sound copy without a stamp, which someone put there by hand, is stamped where possible."""
-    folder = _find(asset)
+    """As `_sound_copy`; a sound copy without a stamp, which someone put there by hand, is stamped where possible."""
+    folder = _sound_copy(asset)
     if folder and _read_stamp(folder) is None and _writable(folder):
         _write_stamp(asset, folder, {"source": "a folder copied by hand"})
     return folder
@@ -349,10 +355,11 @@ def _write_stamp(asset: Asset, folder: Path, origin: dict) -> None:
 
 
 def _writable(folder: Path) -> bool:
+    """Whether files can be put into a folder, or into the one where it would be created."""
     # Trying is the only test that holds for administrators, network shares and Windows alike.
+    nearest = next((path for path in (folder, *folder.parents) if path.exists()), folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        with tempfile.TemporaryFile(dir=nearest):
             return True
     except OSError:
         return False
@@ -395,6 +402,7 @@ def _download(asset: Asset) -> Path:
     reachable, unreachable = _probe(_sources(asset))
     tried += unreachable
     if reachable:
+        folder.parent.mkdir(parents=True, exist_ok=True)
         with _alone(folder):
             if finished := _cached(asset):  # by another process, while this one waited
                 return finished
@@ -482,8 +490,12 @@ def _reuse(asset: Asset, folder: Path, partial: Path) -> None:
 def _publish(asset: Asset, partial: Path, folder: Path, origin: dict) -> Path:
     """Turn a verified download into the asset's folder."""
     wanted = {partial / file.path for file in asset.files}
-    for path in [path for path in partial.rglob("*") if path.is_file() and path not in wanted]:
-        path.unlink()  # what the clients keep there in order to resume
+    for path in sorted(partial.rglob("*"), reverse=True):  # a folder's files before the folder
+        if path.is_dir():
+            with contextlib.suppress(OSError):  # it is not empty
+                path.rmdir()
+        elif path not in wanted:
+            path.unlink()  # what the clients keep there in order to resume
     _write_stamp(asset, partial, origin)
     if folder.exists():
         shutil.rmtree(folder)
@@ -570,7 +582,7 @@ def _explain(asset: Asset, tried: list[str]) -> str:
         tried = tried + [f"{hub}: not published there" for hub, repository in hubs.items() if not repository]
     return "\n".join(
         [
-            f"{asset} could not be fetched: {asset.title}, about {asset.size_bytes / 1e6:,.0f} MB.",
+            f"{asset} could not be fetched: {asset.title}, about {asset.size_bytes / 1e9:.2f} GB.",
             "Tried:",
             *(f"  - {line}" for line in tried),
             "Three ways on:",

@@ -43,7 +43,9 @@ def bring_up_to_date(venv):
     fresh = not os.path.exists(venv_python(venv))
     if fresh:
         check_disk(venv)
-        print("Creating .venv with Python {}.{}; this happens once and takes about 5 minutes.".format(*sys.version_info))
+        print(
+            "Creating .venv with Python {}.{}; this happens once and takes about 5 minutes.".format(*sys.version_info)
+        )
         create(venv)
     else:
         print("Updating .venv: pyproject.toml or constraints.txt has changed.")

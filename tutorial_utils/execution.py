@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 import time
@@ -147,7 +146,7 @@ def write_notebook(notebook: NotebookNode, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     nbformat.write(notebook, partial)
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def write_html(notebook: NotebookNode, path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.ticker as ticker
@@ -129,6 +129,30 @@ def _patch_images(patches: np.ndarray, patch_size: Size) -> list[np.ndarray]:
     return [unpatchify(np.asarray(patch)[None], patch_size, patch_size) for patch in patches]
 
 
+def show_flow(stages: Sequence[tuple[str, str]], pictures: dict[int, np.ndarray] | None = None) -> LessonFigure:
+    """A row of boxes joined by arrows: the path of data through a model.
+
+    Args:
+        stages: for each box its name and one line of detail, mostly the shape of what leaves it.
+        pictures: for some stages' indices an image (C, H, W) to show above the box.
+    """
+    count = len(stages)
+    figure, axes = new_figure(f"flow: {' -> '.join(name for name, _ in stages)}", 2, count, 9.6, 2.6)
+    for index, (name, detail) in enumerate(stages):
+        above, ax = axes[:, index]
+        bare(above), bare(ax)
+        if pictures and index in pictures:
+            draw_image(above, pictures[index])
+        color = ACCENT if index == count - 1 else SECOND
+        box = {"boxstyle": "round,pad=0.5", "facecolor": color, "edgecolor": "none"}
+        ax.text(0.5, 0.62, name, ha="center", va="center", color="white", fontsize=9, bbox=box)
+        ax.text(0.5, 0.12, detail, ha="center", va="center", fontsize=8, color="0.25")
+        if index:
+            arrow = {"arrowstyle": "-|>", "color": QUIET, "linewidth": 1.5}
+            ax.annotate("", (0.06, 0.62), (-0.22, 0.62), xycoords="axes fraction", arrowprops=arrow)
+    return figure
+
+
 def show_top_k(
     probabilities: np.ndarray, names: Sequence[str], image: np.ndarray | None = None, k: int = 5
 ) -> LessonFigure:
@@ -140,9 +164,15 @@ def show_top_k(
     """
     probabilities = np.asarray(probabilities)
     best = np.argsort(probabilities)[::-1][:k]
-    description = f"top {len(best)}: {', '.join(names[i] for i in best)}"
     pictures = 0 if image is None else 1
-    figure, axes = new_figure(description, 1, 1 + pictures, 5 + 3 * pictures, 2.6, width_ratios=[1, 2][-1 - pictures :])
+    figure, axes = new_figure(
+        f"the {len(best)} most probable classes",
+        1,
+        1 + pictures,
+        5 + 3 * pictures,
+        2.6,
+        width_ratios=[1, 2][-1 - pictures :],
+    )
     if image is not None:
         draw_image(axes[0, 0], image)
     ax = axes[0, -1]
@@ -175,9 +205,7 @@ def show_attention(image: np.ndarray, maps: np.ndarray, titles: Sequence[str]) -
     """An image (C, H, W), then the same image under each attention map (M, rows, columns), each to its own scale."""
     maps = np.asarray(maps)
     columns = len(maps) + 1
-    figure, axes = new_figure(
-        f"an image and {len(maps)} attention maps over it", 1, columns, 1.8 * columns, 2.1
-    )
+    figure, axes = new_figure(f"an image and {len(maps)} attention maps over it", 1, columns, 1.8 * columns, 2.1)
     draw_image(axes[0, 0], image, "image")
     for ax, weights, title in zip(axes.flat[1:], maps, titles, strict=True):
         draw_attention(ax, image, weights, title)
@@ -221,16 +249,8 @@ def show_curves(curves: dict[str, tuple[Sequence[float], Sequence[float]]], xlab
     for (name, (x, y)), color in zip(curves.items(), (ACCENT, SECOND, QUIET), strict=False):
         ax.plot(x, y, color=color, label=name, marker="o", markersize=3)
     ax.set(xlabel=xlabel, ylabel=ylabel)
-    ax.xaxis.set_major_locator(ticker.MaxNLocator(integer=all(float(v).is_integer() for x, _ in curves.values() for v in x)))
+    ax.xaxis.set_major_locator(
+        ticker.MaxNLocator(integer=all(float(v).is_integer() for x, _ in curves.values() for v in x))
+    )
     ax.legend(frameon=False)
     return figure
-
-
-def slider(draw: Callable[[Any], Figure], options: Sequence[Any], value: Any, label: str):
-    """A live control: a slider over `options` that shows ``draw(option)``, for a notebook with a running kernel."""
-    import ipywidgets
-    from IPython.display import display
-
-    control = ipywidgets.SelectionSlider(options=options, value=value, description=label, continuous_update=False)
-    output = ipywidgets.interactive_output(lambda option: display(draw(option)), {"option": control})
-    return ipywidgets.VBox([control, output])

@@ -84,6 +84,16 @@ def use_threads(count: int | None = None) -> int:
     return torch.get_num_threads()
 
 
+def quiet_libraries() -> None:
+    """Switch off the progress bars and hints that `transformers` and `diffusers` print while they load a model."""
+    import diffusers
+    import transformers
+
+    for library in (diffusers, transformers):
+        library.utils.logging.set_verbosity_error()
+        library.utils.logging.disable_progress_bar()
+
+
 def cores() -> int:
     """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

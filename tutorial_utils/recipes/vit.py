@@ -190,7 +190,9 @@ def accuracy(logits_of, data: Split, device: torch.device, batch_size: int = 500
 class Run:
     """One resumable training: a model, its average, optimisers, and one row of the log per epoch."""
 
-    def __init__(self, name: str, model: nn.Module, optimizers, peak_lr: float, epochs: int, recipe: Recipe, work: Path):
+    def __init__(
+        self, name: str, model: nn.Module, optimizers, peak_lr: float, epochs: int, recipe: Recipe, work: Path
+    ):
         self.name, self.model, self.optimizers = name, model, optimizers
         self.peak_lr, self.epochs, self.recipe = peak_lr, epochs, recipe
         self.average = ema(model, recipe.ema_decay)

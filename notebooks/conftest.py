@@ -1,0 +1,67 @@
+"""How nbval runs the notebooks: patient with slow cells, deaf to stderr, and quick to stop after a failure."""
+
+from __future__ import annotations
+
+import platform
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from nbval.plugin import IPyNbCell, IPyNbFile
+
+from tutorial_utils.execution import first_heading
+
+OUTPUT_TIMEOUT = 60  # nbval gives up after 5 s without output, less than importing TensorFlow can take
+REPORTED = ("torch", "transformers", "keras", "tensorflow", "diffusers", "nbval")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if isinstance(item, IPyNbCell):
+            item.output_timeout = OUTPUT_TIMEOUT
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if not isinstance(item, IPyNbCell):
+        return
+    notebook = item.parent
+    if getattr(notebook, "first_failure", None):
+        pytest.skip(f"the notebook stopped at {notebook.first_failure}")
+    if "stderr" not in notebook.skip_compare:
+        notebook.skip_compare += ("stderr",)
+    if item.cell.execution_count is None and item.cell.source.strip():
+        notebook.first_failure = item.name
+        pytest.fail("The cell is stored without having been executed: run `make refresh`.", pytrace=False)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
+    report = (yield).get_result()
+    if report.failed and isinstance(item, IPyNbCell):
+        item.parent.first_failure = item.name
+        report.sections.append(("where", f"{Path(item.path).name}, {item.name}, under '{heading_of(item)}'"))
+        report.sections.append(("machine", machine()))
+
+
+def heading_of(item: IPyNbCell) -> str:
+    """The last heading above a cell, the name by which a reader knows it."""
+    notebook: IPyNbFile = item.parent
+    heading, code_cells = "the beginning", 0
+    for cell in notebook.nb.cells:
+        if cell.cell_type == "markdown":
+            heading = first_heading(cell.source) or heading
+        elif cell.cell_type == "code":
+            if code_cells == item.cell_num:
+                break
+            code_cells += 1
+    return heading
+
+
+@cache
+def machine() -> str:
+    """Versions and device, without which a difference in the last digits cannot be understood."""
+    from tutorial_utils import runtime
+
+    versions = ", ".join(f"{name} {version(name)}" for name in REPORTED)
+    return f"{versions}; Python {platform.python_version()}, {platform.machine()}, {runtime.device()}"

@@ -1,0 +1,79 @@
+"""What a committed notebook must look like. `problems` is used by the tests, and by the test of the tests."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from tutorial_utils.checks import MARK
+from tutorial_utils.execution import WIDGET, count_facts
+
+MAX_MB = 3.0
+MAX_MB_TOGETHER = 8.0
+MIN_FACTS = 8
+MAX_IGNORED = 1 / 3
+MAX_LINES = 30
+MACHINE_PATH = re.compile(r"(?<![\w./])/(?:home|root|Users|tmp|work|usr|opt|mnt|var)/[\w.-]+|[A-Z]:\\\\?Users")
+
+
+def problems(path: Path) -> list[str]:
+    """Everything that is wrong with one notebook, a sentence each."""
+    notebook = nbformat.read(path, as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+    found = [*_execution(code), *_outputs(code), *_facts(notebook, code)]
+    if notebook.metadata.get("kernelspec", {}).get("name") != "python3":
+        found.append("the kernelspec is not python3")
+    if "widgets" in notebook.metadata:
+        found.append("it stores widget state")
+    if path.stat().st_size > MAX_MB * 2**20:
+        found.append(f"it is larger than {MAX_MB:g} MiB")
+    return [f"{path.name}: {problem}" for problem in found]
+
+
+def _execution(code: list[NotebookNode]) -> list[str]:
+    counts = [cell.execution_count for cell in code]
+    found = [] if counts == list(range(1, len(code) + 1)) else ["it was not executed top to bottom in one run"]
+    for number, cell in enumerate(code, 1):
+        if "execution" in cell.metadata:
+            found.append(f"code cell {number} stores when it ran")
+        if len(cell.source.splitlines()) > MAX_LINES:
+            found.append(f"code cell {number} has more than {MAX_LINES} lines")
+    return found
+
+
+def _outputs(code: list[NotebookNode]) -> list[str]:
+    found = []
+    for number, cell in enumerate(code, 1):
+        for output in cell.outputs:
+            if output.output_type == "error":
+                found.append(f"code cell {number} stores an error")
+            if output.get("name") == "stderr":
+                found.append(f"code cell {number} stores stderr")
+            if WIDGET in output.get("data", {}):
+                found.append(f"code cell {number} stores a widget")
+            if match := MACHINE_PATH.search(_text(output)):
+                found.append(f"code cell {number} stores the path {match.group()}")
+    return found
+
+
+def _text(output: NotebookNode) -> str:
+    """An output without its pictures, whose encoding can look like anything."""
+    data = {kind: value for kind, value in output.get("data", {}).items() if not kind.startswith("image/")}
+    return output.get("text", "") + json.dumps(data)
+
+
+def _facts(notebook: NotebookNode, code: list[NotebookNode]) -> list[str]:
+    found = []
+    if (facts := count_facts(notebook)) < MIN_FACTS:
+        found.append(f"it asserts {facts} facts, fewer than {MIN_FACTS}")
+    ignored = [cell for cell in code if "nbval-ignore-output" in cell.metadata.get("tags", [])]
+    if len(ignored) > MAX_IGNORED * len(code):
+        found.append(f"{len(ignored)} of its {len(code)} code cells ignore their output, more than a third")
+    for cell in ignored:
+        if any(MARK in output.get("text", "") for output in cell.outputs):
+            found.append("a cell that ignores its output asserts a fact: the fact's line would not be compared")
+    return found

@@ -1,0 +1,483 @@
+"""Assets: the manifest, bundled files, caches and downloads. No network but the loopback interface."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+from hub import COMMIT, Hub, closed_port
+
+from tutorial_utils import assets, runtime
+from tutorial_utils.assets import AssetError, fetch, find, manifest, verify
+
+ROOT = Path(__file__).parents[2]
+
+CONFIG = b'{"hidden_size": 4}'
+HEADER = json.dumps({"w": {"dtype": "U8", "shape": [100], "data_offsets": [0, 100]}}).encode()
+WEIGHTS = len(HEADER).to_bytes(8, "little") + HEADER + bytes(range(100))
+
+
+def npz(content: bytes) -> bytes:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as members:
+        members.writestr("x.npy", content)
+    return archive.getvalue()
+
+
+VOLUMES = npz(bytes(range(256)) * 800)
+MD5 = hashlib.md5(VOLUMES).hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def tiny_world(tmp_path, monkeypatch):
+    """A bundled, a hub and a URL asset, in a repository and with caches of their own."""
+    for variable in ("TUTORIAL_DATA", "TUTORIAL_SCALE", "MODELSCOPE_ENDPOINT", "HF_ENDPOINT"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(assets, "_user_cache", lambda: tmp_path / "own")
+    monkeypatch.setattr(assets, "DATA", tmp_path / "data")
+    monkeypatch.setattr(assets, "MANIFEST", tmp_path / "assets.toml")
+    (tmp_path / "data" / "note").mkdir(parents=True)
+    (tmp_path / "data" / "note" / "note.txt").write_bytes(b"hello")
+    write_manifest(tmp_path)
+
+
+def write_manifest(folder: Path, *urls: str) -> None:
+    about = 'title = "A test"\nlicence = "MIT"\nsource = "here"\n'
+    sha256 = hashlib.sha256(b"hello").hexdigest()
+    (folder / "assets.toml").write_text(
+        f"""
+        [note]
+        {about}
+        [note.any]
+        kind = "bundled"
+        folder = "note"
+        files = [{{ path = "note.txt", bytes = 5, sha256 = "{sha256}" }}]
+
+        [net.mini]
+        {about}
+        kind = "bundled"
+        folder = "checkpoints/net-mini"
+        ships_with = "03_uvit_sampling"
+
+        [net.full]
+        {about}
+        kind = "hub"
+        modelscope = "course/net"
+        huggingface = "lab/net"
+        files = [{{ path = "config.json" }}, {{ path = "sub/model.safetensors", mb = 346 }}]
+
+        [set.mini]
+        {about}
+        kind = "generated"
+
+        [set.full]
+        {about}
+        kind = "url"
+        urls = {json.dumps(urls)}
+        files = [{{ path = "set.npz", mb = 0.2 }}]
+        editions = [{{ name = "first", md5 = "{MD5}" }}]
+        """
+    )
+    assets._read_manifest.cache_clear()
+
+
+def put_net(folder: Path, weights: bytes = WEIGHTS) -> Path:
+    """A copy of the hub asset as a person would make it: without a stamp."""
+    (folder / "sub").mkdir(parents=True)
+    (folder / "config.json").write_bytes(CONFIG)
+    (folder / "sub" / "model.safetensors").write_bytes(weights)
+    return folder
+
+
+def offline(monkeypatch) -> None:
+    monkeypatch.setenv("MODELSCOPE_ENDPOINT", closed_port())
+    monkeypatch.setenv("HF_ENDPOINT", closed_port())
+
+
+def start_fetch(tmp_path: Path, *names: str, **environment: str) -> subprocess.Popen:
+    """Fetch at full scale in a process of its own, for the clients read their endpoints when they are imported.
+
+    It prints the folders, or the error, and then which clients it has imported.
+    """
+    script = (
+        "import sys; from pathlib import Path; from tutorial_utils import assets\n"
+        "assets.MANIFEST = Path(sys.argv[1])\n"
+        "try: print(*(assets.fetch(name, 'full') for name in sys.argv[2:]), sep='\\n')\n"
+        "except assets.AssetError as error: print(error)\n"
+        "print('imported', *sorted({'modelscope', 'huggingface_hub', 'torch'} & set(sys.modules)))"
+    )
+    environment = os.environ | {"TUTORIAL_DATA": str(tmp_path / "class"), "HOME": str(tmp_path)} | environment
+    (tmp_path / "class").mkdir(exist_ok=True)
+    command = [sys.executable, "-c", script, str(tmp_path / "assets.toml"), *names]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
+
+
+def output(process: subprocess.Popen) -> str:
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stderr
+    return stdout
+
+
+# --- The manifest that ships ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def shipped(monkeypatch):
+    monkeypatch.setattr(assets, "MANIFEST", ROOT / "tutorial_utils" / "assets.toml")
+    monkeypatch.setattr(assets, "DATA", ROOT / "data")
+
+
+def test_manifest_describes_every_asset_at_both_scales(shipped):
+    names = {asset.name for asset in manifest()}
+    assert {"fashion-mnist", "chelsea", "vit", "organmnist3d", "vae", "uvit", "latte"} <= names
+    assert sorted((asset.name, asset.scale) for asset in manifest()) == sorted(
+        (name, scale) for name in names for scale in runtime.SCALES
+    )
+    for asset in manifest():
+        assert asset.title and asset.licence and asset.source, asset
+        assert asset.kind in ("bundled", "hub", "url", "generated"), asset
+        assert bool(asset.files) != bool(asset.kind == "generated" or asset.ships_with), asset
+        assert (asset.kind == "bundled") == bool(asset.folder), asset
+        assert (asset.kind == "hub") == bool(asset.modelscope or asset.huggingface), asset
+        assert (asset.kind == "url") == bool(asset.urls and asset.editions), asset
+
+
+def test_every_bundled_file_is_there_and_sound(shipped):
+    for asset in manifest():
+        if asset.kind == "bundled" and not asset.ships_with:
+            assert verify(asset.name, asset.scale) == []
+            assert fetch(asset.name, asset.scale) == asset.location()
+            assert asset.size_bytes == sum((asset.location() / file.path).stat().st_size for file in asset.files)
+            assert asset.download_bytes == 0
+            assert all(file.sha256 for file in asset.files)
+
+
+def test_sizes_are_known_before_a_download(shipped):
+    full = {asset.name: asset.size_bytes for asset in manifest() if asset.scale == "full"}
+    assert full["vit"] == 346_000_000
+    assert 23e9 < full["latte"] < 25e9
+
+
+def test_import_is_light():
+    heavy = "{'requests', 'pooch', 'torch', 'modelscope', 'huggingface_hub', 'numpy'}"
+    script = f"import sys, tutorial_utils.assets; sys.exit(bool({heavy} & set(sys.modules)))"
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
+# --- Names, scales and bundled files --------------------------------------------------------------
+
+
+def test_unknown_name_and_scale_are_named_with_what_is_allowed():
+    with pytest.raises(ValueError, match=r"'nett'.*net, note, set"):
+        fetch("nett", "mini")
+    with pytest.raises(ValueError, match=r"'huge'.*'mini'.*'full'"):
+        fetch("net", "huge")
+
+
+def test_scale_defaults_to_the_environment(monkeypatch):
+    assert find("net").scale == "mini"
+    monkeypatch.setenv("TUTORIAL_SCALE", "full")
+    assert find("net").scale == "full"
+    monkeypatch.setenv("TUTORIAL_SCALE", "medium")
+    with pytest.raises(ValueError, match="TUTORIAL_SCALE='medium'"):
+        fetch("note")
+
+
+def test_bundled_files_are_returned_at_both_scales(tmp_path):
+    assert fetch("note", "mini") == fetch("note", "full") == tmp_path / "data" / "note"
+
+
+def test_corrupted_bundled_file_is_refused_with_both_hashes(tmp_path):
+    (tmp_path / "data" / "note" / "note.txt").write_bytes(b"jello")
+    with pytest.raises(AssetError) as error:
+        fetch("note", "mini")
+    for expected in ("note.txt", hashlib.sha256(b"hello").hexdigest(), hashlib.sha256(b"jello").hexdigest()):
+        assert expected in str(error.value)
+    assert "git checkout -- data/note" in str(error.value)
+    assert len(verify("note", "mini")) == 1
+
+
+def test_missing_bundled_file_is_named_with_its_hash(tmp_path):
+    (tmp_path / "data" / "note" / "note.txt").unlink()
+    with pytest.raises(AssetError, match=rf"note.txt is missing.*{hashlib.sha256(b'hello').hexdigest()}"):
+        fetch("note", "mini")
+
+
+def test_miniature_that_is_not_shipped_names_its_lesson():
+    with pytest.raises(AssetError, match=r"net .mini. is not shipped yet.*03_uvit_sampling"):
+        fetch("net", "mini")
+    with pytest.raises(AssetError, match="generated"):
+        fetch("set", "mini")
+    assert verify("set", "mini") == []
+
+
+# --- Caches ---------------------------------------------------------------------------------------
+
+
+def test_copied_folder_without_a_stamp_is_adopted(tmp_path):
+    folder = put_net(tmp_path / "own" / "net-full")
+    assert verify("net", "full") == []
+    assert fetch("net", "full") == folder
+    stamp = json.loads((folder / assets.STAMP).read_text())
+    assert stamp["files"]["sub/model.safetensors"]["sha256"] == hashlib.sha256(WEIGHTS).hexdigest()
+    net = find("net", "full")
+    assert (net.size_bytes, net.download_bytes, net.location()) == (346_000_000, 0, folder)
+
+
+def test_shared_cache_comes_first(tmp_path, monkeypatch):
+    monkeypatch.setenv("TUTORIAL_DATA", str(tmp_path / "class"))
+    put_net(tmp_path / "own" / "net-full")
+    shared = put_net(tmp_path / "class" / "net-full")
+    assert fetch("net", "full") == shared
+
+
+def test_shared_cache_that_is_no_folder_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setenv("TUTORIAL_DATA", str(tmp_path / "clas"))
+    with pytest.raises(ValueError, match=r"TUTORIAL_DATA=.*clas"):
+        fetch("net", "full")
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut short", "a web page", "empty"])
+def test_half_copied_folder_is_not_taken_for_a_whole_one(tmp_path, monkeypatch, damage):
+    offline(monkeypatch)
+    folder = put_net(tmp_path / "own" / "net-full", WEIGHTS[:-1] if damage == "cut short" else WEIGHTS)
+    if damage == "missing":
+        (folder / "config.json").unlink()
+    if damage == "a web page":
+        (folder / "config.json").write_text("<!doctype html>")
+    if damage == "empty":
+        (folder / "config.json").write_text("")
+    broken = "model.safetensors" if damage == "cut short" else "config.json"
+    with pytest.raises(AssetError, match=rf"{broken} is "):
+        fetch("net", "full")
+    assert not (folder / assets.STAMP).exists()
+    assert any(broken in problem for problem in verify("net", "full"))
+
+
+def test_stamped_folder_that_has_shrunk_is_refused(tmp_path, monkeypatch):
+    offline(monkeypatch)
+    folder = put_net(tmp_path / "own" / "net-full")
+    fetch("net", "full")
+    (folder / "config.json").write_bytes(b"{}")
+    with pytest.raises(AssetError, match=r"config.json has 2 bytes; it had 18"):
+        fetch("net", "full")
+
+
+def test_verify_finds_a_change_that_keeps_the_size(tmp_path):
+    folder = put_net(tmp_path / "own" / "net-full")
+    fetch("net", "full")
+    (folder / "config.json").write_bytes(CONFIG.replace(b"4", b"5"))
+    assert fetch("net", "full") == folder  # quick: sizes only
+    (problem,) = verify("net", "full")
+    assert "config.json has changed" in problem
+
+
+def test_verify_of_what_is_not_there():
+    assert verify("net", "full") == ["net (full) is not on this machine."]
+
+
+def test_partial_download_is_never_returned(tmp_path, monkeypatch):
+    offline(monkeypatch)
+    put_net(tmp_path / "own" / "net-full.partial")
+    with pytest.raises(AssetError, match="net-full does not exist"):
+        fetch("net", "full")
+
+
+def forbid_writing(monkeypatch, folder: Path) -> None:
+    """Make a folder read-only; also for an administrator, whom the permissions of a folder do not bind."""
+    writable = assets._writable
+    monkeypatch.setattr(assets, "_writable", lambda path: folder not in (path, *path.parents) and writable(path))
+
+
+def test_read_only_cache_is_used_and_not_written_to(tmp_path, monkeypatch):
+    shared = tmp_path / "class"
+    monkeypatch.setenv("TUTORIAL_DATA", str(shared))
+    folder = put_net(shared / "net-full")
+    forbid_writing(monkeypatch, shared)
+    assert fetch("net", "full") == folder
+    assert not (folder / assets.STAMP).exists()
+    (folder / "config.json").unlink()  # it is verified each time, having no stamp
+    offline(monkeypatch)
+    with pytest.raises(AssetError):
+        fetch("net", "full")
+
+
+def test_read_only_cache_sends_downloads_to_the_users_own(tmp_path, monkeypatch):
+    shared = tmp_path / "class"
+    shared.mkdir()
+    monkeypatch.setenv("TUTORIAL_DATA", str(shared))
+    forbid_writing(monkeypatch, shared)
+    with Hub() as hub:
+        hub.plain["/set.npz"] = VOLUMES
+        write_manifest(tmp_path, f"{hub.url}/set.npz")
+        assert fetch("set", "full") == tmp_path / "own" / "set-full"
+    assert list(shared.iterdir()) == []
+
+
+def test_no_writable_cache_is_said(tmp_path, monkeypatch):
+    offline(monkeypatch)
+    forbid_writing(monkeypatch, tmp_path)
+    with pytest.raises(AssetError, match="own cannot be written to"):
+        fetch("net", "full")
+
+
+@pytest.mark.skipif(os.name == "nt" or getattr(os, "geteuid", lambda: 0)() == 0, reason="permissions bind users only")
+def test_permissions_make_a_folder_unwritable(tmp_path):
+    (tmp_path / "shut").mkdir(mode=0o500)
+    assert not assets._writable(tmp_path / "shut")
+
+
+# --- No network -----------------------------------------------------------------------------------
+
+
+def test_without_a_network_one_error_says_what_was_tried_and_three_ways_on(tmp_path):
+    modelscope, huggingface = closed_port(), closed_port()
+    text = output(start_fetch(tmp_path, "net", MODELSCOPE_ENDPOINT=modelscope, HF_ENDPOINT=huggingface))
+    assert "net (full) could not be fetched" in text
+    assert f"ModelScope ({modelscope}): " in text and f"Hugging Face ({huggingface}): " in text
+    assert text.count("refused") == 2
+    assert "TUTORIAL_SCALE=mini" in text
+    assert "python -m tutorial_utils assets fetch net --scale full" in text
+    assert str(tmp_path / "class" / "net-full") in text
+    assert text.splitlines()[-1] == "imported"  # neither client
+
+
+def test_server_that_never_answers_costs_no_more_than_the_probe(monkeypatch):
+    monkeypatch.setattr(assets, "PROBE_SECONDS", 0.5)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setenv("MODELSCOPE_ENDPOINT", address)
+        monkeypatch.setenv("HF_ENDPOINT", address)
+        start = time.monotonic()
+        with pytest.raises(AssetError, match=r"no answer within 0.5 s"):
+            fetch("net", "full")
+    assert time.monotonic() - start < assets.PROBE_SECONDS + 3
+
+
+def test_name_server_that_never_answers_costs_no_more_than_the_probe(monkeypatch):
+    monkeypatch.setattr(assets, "PROBE_SECONDS", 0.3)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(5))
+    start = time.monotonic()
+    with pytest.raises(AssetError, match=r"no answer within 0.3 s"):
+        fetch("net", "full")
+    assert time.monotonic() - start < assets.PROBE_SECONDS + 3
+
+
+def test_the_probe_leaves_time_to_spare_in_ten_seconds():
+    assert assets.PROBE_SECONDS <= 5
+
+
+# --- Downloads ------------------------------------------------------------------------------------
+
+
+def test_hub_clients_download_and_fall_back(tmp_path):
+    """ModelScope has everything of one model, and lacks a file of the other, as its client does not say."""
+    with Hub() as hub:
+        files = {"config.json": CONFIG, "sub/model.safetensors": WEIGHTS, "pytorch_model.bin": b"unwanted"}
+        hub.modelscope = {"course/net": files, "course/other": {"config.json": CONFIG}}
+        hub.huggingface = {"lab/net": files, "lab/other": files}
+        text = (tmp_path / "assets.toml").read_text()
+        entry = text[text.index("[net.full]") : text.index("[set.mini]")]
+        (tmp_path / "assets.toml").write_text(
+            text + entry.replace("net.full", "other.full").replace("/net", "/other") + "[other.any]\nkind='generated'"
+            "\ntitle=''\nlicence=''\nsource=''\n"
+        )
+        text = output(start_fetch(tmp_path, "net", "other", MODELSCOPE_ENDPOINT=hub.url, HF_ENDPOINT=hub.url))
+        stamps = []
+        for line, name in zip(text.splitlines(), ("net", "other"), strict=False):
+            folder = tmp_path / "class" / f"{name}-full"
+            assert line == str(folder), text
+            assert sorted(path.name for path in folder.iterdir()) == [assets.STAMP, "config.json", "sub"]
+            assert (folder / "sub" / "model.safetensors").read_bytes() == WEIGHTS
+            stamps.append(json.loads((folder / assets.STAMP).read_text()))
+        assert [stamp["source"] for stamp in stamps] == ["ModelScope course/net", "Hugging Face lab/other"]
+        assert stamps[1]["revision"] == COMMIT
+        assert hub.downloads("pytorch_model.bin") == 0
+    assert not list((tmp_path / "class").glob("*.partial"))
+
+
+def test_two_processes_transfer_once(tmp_path):
+    with Hub() as hub:
+        hub.plain["/set.npz"] = VOLUMES
+        hub.pause = 1.0  # so that the second comes while the first is at it
+        write_manifest(tmp_path, f"{hub.url}/set.npz")
+        processes = [start_fetch(tmp_path, "set") for _ in range(2)]
+        for process in processes:
+            assert output(process).splitlines()[0] == str(tmp_path / "class" / "set-full")
+        assert hub.downloads("/set.npz") == 1
+
+
+def test_url_file_is_stamped_with_its_source_and_edition(tmp_path):
+    with Hub() as hub:
+        hub.plain["/set.npz"] = VOLUMES
+        write_manifest(tmp_path, f"{closed_port()}/set.npz", f"{hub.url}/set.npz")
+        folder = fetch("set", "full")
+        stamp = json.loads((folder / assets.STAMP).read_text())
+        assert (stamp["source"], stamp["edition"]) == (f"{hub.url}/set.npz", "first")
+        assert [path.name for path in sorted(folder.iterdir())] == [assets.STAMP, "set.npz"]
+        assert verify("set", "full") == []
+        fetch("set", "full")
+        assert hub.downloads("/set.npz") == 1
+
+
+def test_wrong_file_is_refused_deleted_and_the_next_address_tried(tmp_path):
+    with Hub() as hub:
+        hub.plain = {"/wrong.npz": npz(b"other"), "/set.npz": VOLUMES}
+        write_manifest(tmp_path, f"{hub.url}/wrong.npz")
+        with pytest.raises(AssetError, match=rf"MD5 {hashlib.md5(npz(b'other')).hexdigest()}.*{MD5}"):
+            fetch("set", "full")
+        assert [path for path in (tmp_path / "own").rglob("*.npz*") if path.is_file()] == []
+        write_manifest(tmp_path, f"{hub.url}/wrong.npz", f"{hub.url}/set.npz")
+        assert (fetch("set", "full") / "set.npz").read_bytes() == VOLUMES
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_dropped_connection_is_resumed(tmp_path, ranges):
+    with Hub() as hub:
+        hub.plain["/set.npz"] = VOLUMES
+        hub.drop_after, hub.ranges = 100_000, ranges
+        write_manifest(tmp_path, f"{hub.url}/set.npz")
+        assert (fetch("set", "full") / "set.npz").read_bytes() == VOLUMES
+        first, second = (asked for path, asked in hub.log if path == "/set.npz")
+        assert first == "bytes=0-"
+        assert 0 < int(second.removeprefix("bytes=").removesuffix("-")) <= 100_000
+
+
+def test_interrupted_download_is_kept_and_resumed(tmp_path, monkeypatch):
+    def interrupt(url, part):
+        part.write_bytes(VOLUMES[:50_000])
+        raise KeyboardInterrupt
+
+    with Hub() as hub:
+        hub.plain["/set.npz"] = VOLUMES
+        write_manifest(tmp_path, f"{hub.url}/set.npz")
+        with monkeypatch.context() as patch:
+            patch.setattr(assets, "_resume", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                fetch("set", "full")
+        assert not (tmp_path / "own" / "set-full").exists()
+        assert (fetch("set", "full") / "set.npz").read_bytes() == VOLUMES
+        assert hub.log == [("/set.npz", "bytes=50000-")]
+
+
+def test_damaged_copy_is_replaced_by_a_download(tmp_path):
+    folder = tmp_path / "own" / "set-full"
+    folder.mkdir(parents=True)
+    (folder / "set.npz").write_bytes(VOLUMES[:1000])
+    with Hub() as hub:
+        hub.plain["/set.npz"] = VOLUMES
+        write_manifest(tmp_path, f"{hub.url}/set.npz")
+        assert (fetch("set", "full") / "set.npz").read_bytes() == VOLUMES

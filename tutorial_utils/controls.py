@@ -1,0 +1,34 @@
+"""Live controls for a notebook with a running kernel. Each shows figures that a function of the lesson draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ipywidgets
+from IPython.display import display
+from matplotlib.figure import Figure
+
+
+def slider(draw: Callable[[Any], Figure], options: Sequence[Any], value: Any, label: str) -> ipywidgets.VBox:
+    """A slider over `options` that shows ``draw(option)`` below it, redrawn when the slider is released."""
+    control = ipywidgets.SelectionSlider(options=options, value=value, description=label, continuous_update=False)
+    shown = ipywidgets.interactive_output(lambda option: display(draw(option)), {"option": control})
+    return ipywidgets.VBox([control, shown])
+
+
+def upload(draw: Callable[[bytes], Figure], label: str) -> ipywidgets.VBox:
+    """A button that uploads one picture and shows ``draw(content)``; what is wrong with a file is said below it."""
+    button = ipywidgets.FileUpload(accept="image/*", multiple=False, description=label)
+    shown = ipywidgets.Output()
+
+    def show(change: dict) -> None:
+        shown.clear_output()
+        with shown:
+            try:
+                display(draw(bytes(change["new"][0]["content"])))
+            except ValueError as error:
+                print(error)
+
+    button.observe(show, names="value")
+    return ipywidgets.VBox([button, shown])

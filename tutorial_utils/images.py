@@ -1,0 +1,65 @@
+"""Pictures from a learner's disk: any size, mode or orientation, made into what a model expects."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+SMALLEST, LARGEST = 8, 20_000  # pixels a side
+
+
+def load_picture(source: str | Path | bytes) -> Image.Image:
+    """Open a picture as RGB, upright as the camera held it, with transparency laid over white.
+
+    Args:
+        source: a path, or the content of a file, as an upload button gives it.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not a picture, is cut short, or is too small or too large; the message names it.
+    """
+    name = f"the uploaded file of {len(source):,} bytes" if isinstance(source, bytes) else str(source)
+    if not isinstance(source, bytes) and not Path(source).is_file():
+        raise FileNotFoundError(f"There is no picture at {name}: check the path, relative to {Path.cwd().name}/.")
+    try:
+        picture = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+        if not SMALLEST <= min(picture.size) <= max(picture.size) <= LARGEST:
+            raise ValueError(
+                f"{name} has {picture.width} x {picture.height} pixels: each side must have {SMALLEST} to {LARGEST:,}."
+            )
+        return _as_rgb(ImageOps.exif_transpose(picture))
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{name} is not a picture that can be read: save it as PNG or JPEG.") from error
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{name} could not be read as a picture: {error}") from error
+
+
+def _as_rgb(picture: Image.Image) -> Image.Image:
+    """Three channels of 8 bits, whatever the mode was."""
+    if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):  # convert() would clip these to white
+        values = np.asarray(picture, dtype=np.float64)
+        span = values.max() - values.min()
+        picture = Image.fromarray(np.uint8(255 * (values - values.min()) / (span or 1)))
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    return picture.convert("RGB")
+
+
+def as_garment(picture: Image.Image) -> Image.Image:
+    """A photograph in the manner of Fashion-MNIST: grey, square, the garment bright and the background black.
+
+    Garments are mostly photographed on something bright, so a picture with a bright border is inverted.
+
+    Returns:
+        RGB with three equal channels, as large as the longer side of `picture`.
+    """
+    grey = ImageOps.autocontrast(picture.convert("L"))
+    pixels = np.asarray(grey)
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    if np.median(border) > 127:
+        grey = ImageOps.invert(grey)
+    return ImageOps.pad(grey, (max(grey.size),) * 2, color=0).convert("RGB")

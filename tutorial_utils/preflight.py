@@ -1,0 +1,164 @@
+"""The card at the top of every lesson: what it will use, what that needs, and whether this machine has it."""
+
+from __future__ import annotations
+
+import functools
+import html
+import shutil
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from tutorial_utils import assets, runtime
+
+LESSONS = Path(__file__).with_name("lessons.toml")
+
+
+@dataclass(frozen=True)
+class Need:
+    """One thing that a lesson needs, beside what there is of it. Amounts are in GB."""
+
+    what: str
+    needed: float
+    there: float
+
+    @property
+    def met(self) -> bool:
+        return self.there >= self.needed
+
+
+@dataclass(frozen=True)
+class Card:
+    """What `preflight` found. It shows itself as a table in a notebook and as lines of text elsewhere."""
+
+    lesson: str
+    title: str
+    scale: runtime.Scale
+    minutes: float
+    uses: tuple[assets.Asset, ...]
+    instead: assets.Asset
+    needs: tuple[Need, ...]
+    download_gb: float = field(default=0.0)
+
+    @property
+    def ready(self) -> bool:
+        """Whether everything that the lesson needs is there; what it has to download can still be missing."""
+        return all(need.met for need in self.needs)
+
+    def rows(self) -> list[tuple[str, str]]:
+        """The card's content as (label, text)."""
+        checkpoint, *data = self.uses
+        other = "full" if self.scale == "mini" else "mini"
+        rows = [
+            ("scale", f"{self.scale}, about {self.minutes:g} min on two processor cores"),
+            ("checkpoint", f"{checkpoint.title} ({_size(checkpoint)}, {checkpoint.kind})"),
+            ("data", "; ".join(f"{asset.title} ({_size(asset)}, {asset.kind})" for asset in data)),
+            (f"at {other}", f"{self.instead.title} ({_size(self.instead)}, {self.instead.kind})"),
+            ("to download", f"{self.download_gb:.2f} GB" if self.download_gb else "nothing"),
+        ]
+        rows += [
+            (need.what, f"{'✓' if need.met else '✗'} {need.needed:g} GB needed, {need.there:.1f} GB there")
+            for need in self.needs
+        ]
+        return [*rows, ("verdict", self.verdict())]
+
+    def verdict(self) -> str:
+        """One sentence: go ahead, or what is missing and which scale to choose."""
+        if self.ready:
+            return "this machine can run the lesson."
+        missing = "; ".join(
+            f"{need.what} is short by {need.needed - need.there:.1f} GB" for need in self.needs if not need.met
+        )
+        if self.scale == "mini":
+            return f"{missing}. Close other programs or free some space; there is no smaller scale."
+        return f"{missing}. Choose TUTORIAL_SCALE=mini, or a larger machine."
+
+    def __str__(self) -> str:
+        return "\n".join([f"{self.lesson}: {self.title}", *(f"  {label:<12} {text}" for label, text in self.rows())])
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        color = "#2a9d8f" if self.ready else "#d1495b"
+        cell = "text-align:left;vertical-align:top;padding:2px 12px 2px 0"
+        rows = "".join(
+            f'<tr><th style="{cell}">{html.escape(label)}</th><td style="{cell}">{html.escape(text)}</td></tr>'
+            for label, text in self.rows()
+        )
+        return (
+            f'<div style="border-left:5px solid {color};padding-left:12px">'
+            f"<b>{html.escape(self.lesson)}: {html.escape(self.title)}</b><table>{rows}</table></div>"
+        )
+
+
+@functools.cache
+def _table() -> dict[str, dict]:
+    return tomllib.loads(LESSONS.read_text(encoding="utf-8"))
+
+
+def lessons(start: str | None = None) -> list[str]:
+    """The names of all lessons, or of those that begin with `start`, such as ``"01"``.
+
+    Raises:
+        ValueError: no lesson begins so.
+    """
+    names = [name for name in _table() if name.startswith(start or "")]
+    if not names:
+        raise ValueError(f"No lesson starts with {start!r}: choose from {list(_table())}.")
+    return names
+
+
+def preflight(lesson: str, scale: str | None = None) -> Card:
+    """Compare what a lesson needs with what this machine has; nothing is downloaded or loaded.
+
+    Args:
+        lesson: a lesson's name, such as ``"01_vit_inference"``, or the beginning of exactly one.
+        scale: ``"mini"`` or ``"full"``; `TUTORIAL_SCALE` decides if None.
+
+    Raises:
+        ValueError: the lesson or the scale is unknown.
+    """
+    chosen = runtime.as_scale(scale) if scale else runtime.scale()
+    name, *others = lessons(lesson)
+    if others:
+        raise ValueError(f"{lesson!r} is the beginning of several lessons: {[name, *others]}.")
+    entry = _table()[name]
+    uses = tuple(assets.find(asset, chosen) for asset in entry["assets"])
+    download_gb = sum(asset.download_bytes for asset in uses) / 1e9
+    return Card(
+        lesson=name,
+        title=entry["title"],
+        scale=chosen,
+        minutes=entry[chosen]["minutes"],
+        uses=uses,
+        instead=assets.find(entry["assets"][0], "full" if chosen == "mini" else "mini"),
+        needs=tuple(_needs(entry[chosen], download_gb)),
+        download_gb=download_gb,
+    )
+
+
+def _needs(required: dict, download_gb: float) -> list[Need]:
+    """What is required of memory, GPU memory and disk, leaving out what is not."""
+    needs = [Need("memory", required["memory_gb"], psutil.virtual_memory().available / 1e9)]
+    if required["gpu_gb"]:
+        needs.append(Need("GPU memory", required["gpu_gb"], _gpu_gb()))
+    if download_gb:
+        cache = next(parent for parent in assets.cache_roots()[-1].parents if parent.exists())
+        needs.append(Need("disk", round(download_gb * 1.1, 2), shutil.disk_usage(cache).free / 1e9))
+    return needs
+
+
+def _gpu_gb() -> float:
+    """Free memory of the GPU that would be used, in GB; 0 without one."""
+    import torch
+
+    return torch.cuda.mem_get_info()[0] / 1e9 if torch.cuda.is_available() else 0.0
+
+
+def _size(asset: assets.Asset) -> str:
+    if not asset.size_bytes:
+        return "no files"
+    return f"{asset.size_bytes / 1e9:.1f} GB" if asset.size_bytes > 1e9 else f"{asset.size_bytes / 1e6:.1f} MB"
