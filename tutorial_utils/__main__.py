@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -23,14 +25,19 @@ ScaleOption = Annotated[str | None, typer.Option("--scale", help="mini or full; 
 
 def stop(error: Exception | str) -> NoReturn:
     """End with one message and a non-zero exit status."""
-    Console(stderr=True).print(str(error), style="red", markup=False, highlight=False)
+    complain(str(error))
     raise typer.Exit(1)
+
+
+def complain(message: str) -> None:
+    """Print a message in red on stderr, a line of it as one line however narrow the terminal is."""
+    Console(stderr=True).print(message, style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 def chosen_scale(option: str | None) -> runtime.Scale:
     """The scale from the command line or the environment."""
     try:
-        return runtime.as_scale(option, "--scale") if option else runtime.scale()
+        return runtime.scale() if option is None else runtime.as_scale(option, "--scale")
     except ValueError as error:
         stop(error)
 
@@ -45,10 +52,9 @@ def preflight(
     from tutorial_utils.preflight import preflight as card_of
 
     try:
-        names = lessons(lesson)
+        cards = [card_of(name, chosen_scale(scale)) for name in lessons(lesson)]
     except ValueError as error:
         stop(error)
-    cards = [card_of(name, chosen_scale(scale)) for name in names]
     for card in cards:
         typer.echo(f"{card}\n")
     raise typer.Exit(0 if all(card.ready for card in cards) else 1)
@@ -111,10 +117,16 @@ def summarise(outcomes: list) -> None:
 
 @assets_app.command("list")
 def assets_list() -> None:
-    """Every checkpoint and data set at both scales, and where it is."""
-    table = Table("asset", "scale", "kind", "size", "licence", "where")
-    for asset in asset_store.manifest():
-        table.add_row(asset.name, asset.scale, asset.kind, f"{asset.size_bytes / 1e6:,.1f} MB", asset.licence, "")
+    """Every checkpoint and data set, and where it is."""
+    layout = {"box": box.SIMPLE_HEAD, "padding": (0, 1, 0, 0), "pad_edge": False, "show_edge": False}
+    table = Table("asset", "scale", "kind", "size", "licence", **layout)
+    table.add_column("where", overflow="fold")
+    try:
+        for asset, scales in entries():
+            size = readable(asset.size_bytes)
+            table.add_row(asset.name, scales, asset.kind, size, asset.licence, whereabouts(asset))
+    except ValueError as error:
+        stop(error)
     console.print(table)
 
 
@@ -122,22 +134,81 @@ def assets_list() -> None:
 def assets_fetch(
     names: Annotated[list[str], typer.Argument(help="Names from `assets list`.")], scale: ScaleOption = None
 ) -> None:
-    """Download what is missing, verify it, and print the folder."""
-    for name in names:
-        try:
-            typer.echo(asset_store.fetch(name, chosen_scale(scale)))
-        except (ValueError, asset_store.AssetError) as error:
-            stop(error)
+    """Download what is missing, verify it, and print the folders."""
+    chosen = chosen_scale(scale)
+    try:
+        for name in names:  # a slip in the last name should not be found after an hour of downloads
+            asset_store.find(name, chosen)
+        for name in names:
+            typer.echo(asset_store.fetch(name, chosen))
+    except (ValueError, asset_store.AssetError) as error:
+        stop(error)
 
 
 @assets_app.command("verify")
 def assets_verify(
     names: Annotated[list[str] | None, typer.Argument(help="Names from `assets list`; all by default.")] = None,
-    scale: ScaleOption = None,
+    scale: Annotated[str | None, typer.Option(help="mini or full; both by default.")] = None,
 ) -> None:
-    """Compare what is here with the manifest, byte by byte."""
-    os.environ.setdefault("TUTORIAL_SCALE", "mini")
+    """Compare what is here with the manifest, byte by byte; a name of which nothing is here counts as a problem."""
+    chosen = None if scale is None else chosen_scale(scale)
+    absent, damaged = set(names or ()), False
+    try:
+        for name in absent:
+            asset_store.find(name, chosen)
+        for asset, scales in entries(chosen):
+            if names and asset.name not in names:
+                continue
+            present = bool(asset.copies())
+            problems = asset_store.verify(asset.name, asset.scale) if present else []
+            state = "not sound:" if problems else f"{'sound, ' if present else ''}{whereabouts(asset)}"
+            typer.echo(f"{asset.name} ({scales}): {state}")
+            for problem in problems:
+                complain(f"  {problem}")
+            damaged |= bool(problems)
+            if present or asset.kind == "generated":
+                absent.discard(asset.name)
+    except ValueError as error:
+        stop(error)
+    for name in sorted(absent):
+        complain(f"{name} is not on this machine.")
+    raise typer.Exit(1 if damaged or absent else 0)
+
+
+def entries(scale: runtime.Scale | None = None) -> list[tuple[asset_store.Asset, str]]:
+    """The assets of one scale or of both, each with its scale; one that both scales share comes once, with "both"."""
+    shared_by: dict[asset_store.Asset, list[asset_store.Asset]] = {}
+    for asset in asset_store.manifest():
+        if scale in (None, asset.scale):
+            shared_by.setdefault(replace(asset, scale=""), []).append(asset)
+    return [(shared[0], "both" if len(shared) > 1 else shared[0].scale) for shared in shared_by.values()]
+
+
+def whereabouts(asset: asset_store.Asset) -> str:
+    """Where an asset is, or what has to happen before it is anywhere."""
+    if asset.ships_with:
+        return f"not shipped yet: lesson {asset.ships_with[:2]}"
+    if asset.kind in ("bundled", "generated"):
+        return asset.kind
+    return "to download" if asset.download_bytes else f"in the cache at {asset.location()}"
+
+
+def readable(size: int) -> str:
+    """A number of bytes, in at most seven letters."""
+    if size >= 1e9:
+        return f"{size / 1e9:.1f} GB"
+    return f"{size / 1e6:.{0 if size >= 1e8 else 1}f} MB" if size else "-"
+
+
+def main() -> int:
+    """Run the command line; a wrong command or option is one line, as every other mistake is."""
+    try:
+        return app(standalone_mode=False) or 0
+    except typer.TyperException as error:
+        if message := error.format_message():  # empty where only the help is shown
+            complain(f"{message} (--help shows what there is.)")
+        return 2
 
 
 if __name__ == "__main__":
-    app()
+    sys.exit(main())

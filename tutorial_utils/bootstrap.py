@@ -105,7 +105,8 @@ def install(venv):
     result = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, universal_newlines=True)
     if result.returncode:
         errors = [line for line in result.stderr.splitlines() if line.startswith("ERROR")]
-        reason = errors[-1] if errors else result.stderr.strip()[-300:]
+        lines = errors or result.stderr.splitlines() or ["it ended with status {}.".format(result.returncode)]
+        reason = lines[-1].strip()[-300:]
         if "No space left on device" in result.stderr:
             reason = "the disk is full; the environment needs {} GB.".format(NEEDED_GB)
         raise SetupError("pip could not install the packages. {}".format(reason))

@@ -45,9 +45,9 @@ def check(
         if not _agree(got, expected, rtol, atol):
             tolerance = f" within rtol={rtol}, atol={atol}" if rtol or atol else ""
             raise CheckError(f"{name}: got {_short(got)}, expected {_short(expected)}{tolerance}.")
-    if at_least is not None and not np.all(np.asarray(got) >= at_least):
+    if at_least is not None and not (np.size(got) and np.all(np.asarray(got) >= at_least)):
         raise CheckError(f"{name}: got {_short(got)}, expected at least {at_least}.")
-    if at_most is not None and not np.all(np.asarray(got) <= at_most):
+    if at_most is not None and not (np.size(got) and np.all(np.asarray(got) <= at_most)):
         raise CheckError(f"{name}: got {_short(got)}, expected at most {at_most}.")
     print(f"{MARK} {name}")
 
@@ -56,6 +56,8 @@ def _plain(value: Any) -> Any:
     """A tensor (of torch or Keras) as a numpy array; shapes and lists of numbers as tuples; the rest as it is."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()
+        if str(value.dtype) == "torch.bfloat16":  # which numpy does not have
+            value = value.float()
     if hasattr(value, "numpy"):
         return value.numpy()
     return tuple(value) if isinstance(value, list | tuple) else value

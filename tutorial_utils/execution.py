@@ -12,7 +12,7 @@ from pathlib import Path
 import nbformat
 import psutil
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
 
 from tutorial_utils.checks import MARK
@@ -57,7 +57,11 @@ def execute(path: Path, progress: Callable[[int, int], None]) -> tuple[NotebookN
         The notebook with its outputs, without widget state; and what it took.
     """
     notebook = nbformat.read(path, as_version=4)
-    total, done = sum(cell.cell_type == "code" for cell in notebook.cells), 0
+    total, done, at = sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in notebook.cells), 0, 0
+
+    def begin(cell: NotebookNode, cell_index: int) -> None:
+        nonlocal at
+        at = cell_index
 
     def count(cell: NotebookNode, cell_index: int, execute_reply: dict) -> None:
         nonlocal done
@@ -70,6 +74,7 @@ def execute(path: Path, progress: Callable[[int, int], None]) -> tuple[NotebookN
         kernel_name="python3",
         record_timing=False,
         resources={"metadata": {"path": str(path.parent)}},
+        on_cell_start=begin,
         on_cell_executed=count,
     )
     started, error = time.perf_counter(), ""
@@ -77,7 +82,9 @@ def execute(path: Path, progress: Callable[[int, int], None]) -> tuple[NotebookN
         try:
             client.execute()
         except CellExecutionError as failure:
-            error = f"under '{heading_above(notebook, client)}': {failure.ename}: {failure.evalue}"
+            error = f"under '{heading_above(notebook, at)}': {failure.ename}: {failure.evalue}"
+        except DeadKernelError:
+            error = f"under '{heading_above(notebook, at)}': the kernel died, as it does when memory runs out"
     strip_widgets(notebook)
     seconds = time.perf_counter() - started
     return notebook, Outcome(path.stem, seconds, memory.peak / 1e9, count_facts(notebook), error)
@@ -110,14 +117,12 @@ def _resident(process: psutil.Process) -> int:
         return 0
 
 
-def heading_above(notebook: NotebookNode, client: NotebookClient) -> str:
-    """The last heading before the cell that failed, for a report that a reader can follow."""
+def heading_above(notebook: NotebookNode, cell_index: int) -> str:
+    """The last heading before a cell, for a report that a reader can follow."""
     heading = "the beginning"
-    for cell in notebook.cells:
+    for cell in notebook.cells[:cell_index]:
         if cell.cell_type == "markdown":
             heading = first_heading(cell.source) or heading
-        elif any(output.output_type == "error" for output in cell.get("outputs", [])):
-            break
     return heading
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import TypeVar
 
 from einops import rearrange
@@ -17,8 +18,8 @@ def as_pair(size: Size, name: str = "size") -> tuple[int, int]:
     Raises:
         ValueError: `size` is not one or two positive whole numbers.
     """
-    pair = (size, size) if isinstance(size, int) else tuple(size)
-    if len(pair) != 2 or not all(isinstance(side, int) and side > 0 for side in pair):
+    pair = tuple(size) if isinstance(size, tuple | list) else (size, size)
+    if len(pair) != 2 or not all(isinstance(side, Integral) and side > 0 for side in pair):
         raise ValueError(f"{name}={size!r} must be one positive whole number, or two: (height, width).")
     return pair
 

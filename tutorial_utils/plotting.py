@@ -12,11 +12,12 @@ import matplotlib.ticker as ticker
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
 
 from tutorial_utils.patches import Size, as_pair, patch_grid, unpatchify
 
-ACCENT, SECOND, QUIET = "#d1495b", "#00798c", "#9aa5b1"
-"""The three colours of every plot: what to look at, what to compare it with, and everything else."""
+ACCENT, SECOND, QUIET, INK = "#d1495b", "#00798c", "#9aa5b1", "#30475e"
+"""The colours of every plot: what to look at, what to compare it with, everything else, and dark boxes."""
 
 DPI = 90
 
@@ -129,28 +130,29 @@ def _patch_images(patches: np.ndarray, patch_size: Size) -> list[np.ndarray]:
     return [unpatchify(np.asarray(patch)[None], patch_size, patch_size) for patch in patches]
 
 
-def show_flow(stages: Sequence[tuple[str, str]], pictures: dict[int, np.ndarray] | None = None) -> LessonFigure:
-    """A row of boxes joined by arrows: the path of data through a model.
+def new_diagram(description: str, width: float, height: float, unit: float = 0.75) -> tuple[LessonFigure, Axes]:
+    """A figure with one empty canvas, `width` by `height` units of `unit` inches, to draw boxes and arrows on."""
+    figure, axes = new_figure(description, 1, 1, width * unit, height * unit)
+    axes[0, 0].set(xlim=(0, width), ylim=(0, height))
+    bare(axes[0, 0])
+    return figure, axes[0, 0]
 
-    Args:
-        stages: for each box its name and one line of detail, mostly the shape of what leaves it.
-        pictures: for some stages' indices an image (C, H, W) to show above the box.
-    """
-    count = len(stages)
-    figure, axes = new_figure(f"flow: {' -> '.join(name for name, _ in stages)}", 2, count, 9.6, 2.6)
-    for index, (name, detail) in enumerate(stages):
-        above, ax = axes[:, index]
-        bare(above), bare(ax)
-        if pictures and index in pictures:
-            draw_image(above, pictures[index])
-        color = ACCENT if index == count - 1 else SECOND
-        box = {"boxstyle": "round,pad=0.5", "facecolor": color, "edgecolor": "none"}
-        ax.text(0.5, 0.62, name, ha="center", va="center", color="white", fontsize=9, bbox=box)
-        ax.text(0.5, 0.12, detail, ha="center", va="center", fontsize=8, color="0.25")
-        if index:
-            arrow = {"arrowstyle": "-|>", "color": QUIET, "linewidth": 1.5}
-            ax.annotate("", (0.06, 0.62), (-0.22, 0.62), xycoords="axes fraction", arrowprops=arrow)
-    return figure
+
+def draw_box(ax: Axes, x: float, y: float, width: float, height: float, text: str, color: str = SECOND) -> None:
+    """Draw a rounded box with white text in it; `x` and `y` are its lower left corner."""
+    corners = FancyBboxPatch((x, y), width, height, boxstyle="round,pad=0,rounding_size=0.12", color=color, linewidth=0)
+    ax.add_patch(corners)
+    ax.text(x + width / 2, y + height / 2, text, ha="center", va="center", color="white", fontsize=9)
+
+
+def draw_arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], color: str = QUIET) -> None:
+    """Draw an arrow from one point to another."""
+    ax.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": color, "linewidth": 1.4})
+
+
+def draw_inset(ax: Axes, x: float, y: float, side: float) -> Axes:
+    """A square of `side` for a picture on a diagram, its lower left corner at `x` and `y`."""
+    return ax.inset_axes((x, y, side, side), transform=ax.transData)
 
 
 def show_top_k(

@@ -127,7 +127,6 @@ def preflight(lesson: str, scale: str | None = None) -> Card:
         raise ValueError(f"{lesson!r} is the beginning of several lessons: {[name, *others]}.")
     entry = _table()[name]
     uses = tuple(assets.find(asset, chosen) for asset in entry["assets"])
-    download_gb = sum(asset.download_bytes for asset in uses) / 1e9
     return Card(
         lesson=name,
         title=entry["title"],
@@ -135,19 +134,24 @@ def preflight(lesson: str, scale: str | None = None) -> Card:
         minutes=entry[chosen]["minutes"],
         uses=uses,
         instead=assets.find(entry["assets"][0], "full" if chosen == "mini" else "mini"),
-        needs=tuple(_needs(entry[chosen], download_gb)),
-        download_gb=download_gb,
+        needs=tuple(_needs(entry[chosen], uses)),
+        download_gb=_download_gb(uses),
     )
 
 
-def _needs(required: dict, download_gb: float) -> list[Need]:
+def _download_gb(uses: tuple[assets.Asset, ...]) -> float:
+    return sum(asset.download_bytes for asset in uses) / 1e9
+
+
+def _needs(required: dict, uses: tuple[assets.Asset, ...]) -> list[Need]:
     """What is required of memory, GPU memory and disk, leaving out what is not."""
     needs = [Need("memory", required["memory_gb"], psutil.virtual_memory().available / 1e9)]
     if required["gpu_gb"]:
         needs.append(Need("GPU memory", required["gpu_gb"], _gpu_gb()))
-    if download_gb:
-        cache = next(parent for parent in assets.cache_roots()[-1].parents if parent.exists())
-        needs.append(Need("disk", round(download_gb * 1.1, 2), shutil.disk_usage(cache).free / 1e9))
+    if download_gb := _download_gb(uses):
+        folder = next(asset.location() for asset in uses if asset.download_bytes)  # in the cache it would go to
+        there = next(parent for parent in folder.parents if parent.exists())
+        needs.append(Need("disk", round(download_gb * 1.1, 2), shutil.disk_usage(there).free / 1e9))
     return needs
 
 

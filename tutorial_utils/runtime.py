@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ def device(prefer: str | None = None) -> torch.device:
     if not wanted:
         return torch.device(next(kind for kind, present in available.items() if present))
     kind = wanted.split(":")[0]
-    if not available.get(kind):
+    known = re.fullmatch(r"[a-z]+(:\d+)?", wanted) and available.get(kind)
+    if not known or (kind == "cuda" and (torch.device(wanted).index or 0) >= torch.cuda.device_count()):
         present = [name for name, is_there in available.items() if is_there]
         raise ValueError(f"The device {wanted!r} is not available here: choose one of {present}.")
     return torch.device(wanted)

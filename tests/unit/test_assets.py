@@ -14,9 +14,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hub import COMMIT, Hub, closed_port
+from hub import Hub, closed_port
 
-from tutorial_utils import assets, runtime
+from tutorial_utils import __main__ as command_line
+from tutorial_utils import assets, downloads, runtime
 from tutorial_utils.assets import AssetError, fetch, find, manifest, verify
 
 ROOT = Path(__file__).parents[2]
@@ -39,10 +40,10 @@ MD5 = hashlib.md5(VOLUMES).hexdigest()
 
 @pytest.fixture(autouse=True)
 def tiny_world(tmp_path, monkeypatch):
-    """A bundled, a hub and a URL asset, in a repository and with caches of their own."""
-    for variable in ("TUTORIAL_DATA", "TUTORIAL_SCALE", "MODELSCOPE_ENDPOINT", "HF_ENDPOINT"):
-        monkeypatch.delenv(variable, raising=False)
+    """A bundled, a hub and a URL asset, in a repository and with caches of their own; and no network."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("MODELSCOPE_ENDPOINT", closed_port())
+    monkeypatch.setenv("HF_ENDPOINT", closed_port())
     monkeypatch.setattr(assets, "_user_cache", lambda: tmp_path / "own")
     monkeypatch.setattr(assets, "DATA", tmp_path / "data")
     monkeypatch.setattr(assets, "MANIFEST", tmp_path / "assets.toml")
@@ -99,18 +100,17 @@ def put_net(folder: Path, weights: bytes = WEIGHTS) -> Path:
     return folder
 
 
-def offline(monkeypatch) -> None:
-    monkeypatch.setenv("MODELSCOPE_ENDPOINT", closed_port())
-    monkeypatch.setenv("HF_ENDPOINT", closed_port())
-
-
 def start_fetch(tmp_path: Path, *names: str, **environment: str) -> subprocess.Popen:
     """Fetch at full scale in a process of its own, for the clients read their endpoints when they are imported.
 
-    It prints the folders, or the error, and then which clients it has imported.
+    It prints the folders, or the error, and then which clients it has imported. It refuses to leave this machine.
     """
     script = (
         "import sys; from pathlib import Path; from tutorial_utils import assets\n"
+        "def guard(event, details):\n"
+        "    place = details[1] if event == 'socket.connect' else details if event == 'socket.getaddrinfo' else None\n"
+        "    if isinstance(place, tuple) and place[0] not in ('127.0.0.1', 'localhost', '::1'): sys.exit(str(place))\n"
+        "sys.addaudithook(guard)\n"
         "assets.MANIFEST = Path(sys.argv[1])\n"
         "try: print(*(assets.fetch(name, 'full') for name in sys.argv[2:]), sep='\\n')\n"
         "except assets.AssetError as error: print(error)\n"
@@ -249,8 +249,7 @@ def test_shared_cache_that_is_no_folder_is_an_error(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut short", "a web page", "empty"])
-def test_half_copied_folder_is_not_taken_for_a_whole_one(tmp_path, monkeypatch, damage):
-    offline(monkeypatch)
+def test_half_copied_folder_is_not_taken_for_a_whole_one(tmp_path, damage):
     folder = put_net(tmp_path / "own" / "net-full", WEIGHTS[:-1] if damage == "cut short" else WEIGHTS)
     if damage == "missing":
         (folder / "config.json").unlink()
@@ -265,8 +264,7 @@ def test_half_copied_folder_is_not_taken_for_a_whole_one(tmp_path, monkeypatch, 
     assert any(broken in problem for problem in verify("net", "full"))
 
 
-def test_stamped_folder_that_has_shrunk_is_refused(tmp_path, monkeypatch):
-    offline(monkeypatch)
+def test_stamped_folder_that_has_shrunk_is_refused(tmp_path):
     folder = put_net(tmp_path / "own" / "net-full")
     fetch("net", "full")
     (folder / "config.json").write_bytes(b"{}")
@@ -287,8 +285,7 @@ def test_verify_of_what_is_not_there():
     assert verify("net", "full") == ["net (full) is not on this machine."]
 
 
-def test_partial_download_is_never_returned(tmp_path, monkeypatch):
-    offline(monkeypatch)
+def test_partial_download_is_never_returned(tmp_path):
     put_net(tmp_path / "own" / "net-full.partial")
     with pytest.raises(AssetError, match="net-full does not exist"):
         fetch("net", "full")
@@ -296,8 +293,8 @@ def test_partial_download_is_never_returned(tmp_path, monkeypatch):
 
 def forbid_writing(monkeypatch, folder: Path) -> None:
     """Make a folder read-only; also for an administrator, whom the permissions of a folder do not bind."""
-    writable = assets._writable
-    monkeypatch.setattr(assets, "_writable", lambda path: folder not in (path, *path.parents) and writable(path))
+    writable = assets.writable
+    monkeypatch.setattr(assets, "writable", lambda path: folder not in (path, *path.parents) and writable(path))
 
 
 def test_read_only_cache_is_used_and_not_written_to(tmp_path, monkeypatch):
@@ -308,7 +305,6 @@ def test_read_only_cache_is_used_and_not_written_to(tmp_path, monkeypatch):
     assert fetch("net", "full") == folder
     assert not (folder / assets.STAMP).exists()
     (folder / "config.json").unlink()  # it is verified each time, having no stamp
-    offline(monkeypatch)
     with pytest.raises(AssetError):
         fetch("net", "full")
 
@@ -326,7 +322,6 @@ def test_read_only_cache_sends_downloads_to_the_users_own(tmp_path, monkeypatch)
 
 
 def test_no_writable_cache_is_said(tmp_path, monkeypatch):
-    offline(monkeypatch)
     forbid_writing(monkeypatch, tmp_path)
     with pytest.raises(AssetError, match="own cannot be written to"):
         fetch("net", "full")
@@ -335,7 +330,7 @@ def test_no_writable_cache_is_said(tmp_path, monkeypatch):
 @pytest.mark.skipif(os.name == "nt" or getattr(os, "geteuid", lambda: 0)() == 0, reason="permissions bind users only")
 def test_permissions_make_a_folder_unwritable(tmp_path):
     (tmp_path / "shut").mkdir(mode=0o500)
-    assert not assets._writable(tmp_path / "shut")
+    assert not assets.writable(tmp_path / "shut")
 
 
 # --- No network -----------------------------------------------------------------------------------
@@ -354,7 +349,7 @@ def test_without_a_network_one_error_says_what_was_tried_and_three_ways_on(tmp_p
 
 
 def test_server_that_never_answers_costs_no_more_than_the_probe(monkeypatch):
-    monkeypatch.setattr(assets, "PROBE_SECONDS", 0.5)
+    monkeypatch.setattr(downloads, "PROBE_SECONDS", 0.5)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -364,20 +359,20 @@ def test_server_that_never_answers_costs_no_more_than_the_probe(monkeypatch):
         start = time.monotonic()
         with pytest.raises(AssetError, match=r"no answer within 0.5 s"):
             fetch("net", "full")
-    assert time.monotonic() - start < assets.PROBE_SECONDS + 3
+    assert time.monotonic() - start < downloads.PROBE_SECONDS + 3
 
 
 def test_name_server_that_never_answers_costs_no_more_than_the_probe(monkeypatch):
-    monkeypatch.setattr(assets, "PROBE_SECONDS", 0.3)
+    monkeypatch.setattr(downloads, "PROBE_SECONDS", 0.3)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(5))
     start = time.monotonic()
     with pytest.raises(AssetError, match=r"no answer within 0.3 s"):
         fetch("net", "full")
-    assert time.monotonic() - start < assets.PROBE_SECONDS + 3
+    assert time.monotonic() - start < downloads.PROBE_SECONDS + 3
 
 
 def test_the_probe_leaves_time_to_spare_in_ten_seconds():
-    assert assets.PROBE_SECONDS <= 5
+    assert downloads.PROBE_SECONDS <= 5
 
 
 # --- Downloads ------------------------------------------------------------------------------------
@@ -404,7 +399,6 @@ def test_hub_clients_download_and_fall_back(tmp_path):
             assert (folder / "sub" / "model.safetensors").read_bytes() == WEIGHTS
             stamps.append(json.loads((folder / assets.STAMP).read_text()))
         assert [stamp["source"] for stamp in stamps] == ["ModelScope course/net", "Hugging Face lab/other"]
-        assert stamps[1]["revision"] == COMMIT
         assert hub.downloads("pytorch_model.bin") == 0
     assert not list((tmp_path / "class").glob("*.partial"))
 
@@ -420,7 +414,7 @@ def test_two_processes_transfer_once(tmp_path):
         assert hub.downloads("/set.npz") == 1
 
 
-def test_url_file_is_stamped_with_its_source_and_edition(tmp_path):
+def test_url_file_is_stamped_with_its_source_and_edition(tmp_path, capsys):
     with Hub() as hub:
         hub.plain["/set.npz"] = VOLUMES
         write_manifest(tmp_path, f"{closed_port()}/set.npz", f"{hub.url}/set.npz")
@@ -428,6 +422,7 @@ def test_url_file_is_stamped_with_its_source_and_edition(tmp_path):
         stamp = json.loads((folder / assets.STAMP).read_text())
         assert (stamp["source"], stamp["edition"]) == (f"{hub.url}/set.npz", "first")
         assert [path.name for path in sorted(folder.iterdir())] == [assets.STAMP, "set.npz"]
+        assert "edition: first" in capsys.readouterr().err
         assert verify("set", "full") == []
         fetch("set", "full")
         assert hub.downloads("/set.npz") == 1
@@ -445,11 +440,13 @@ def test_wrong_file_is_refused_deleted_and_the_next_address_tried(tmp_path):
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_dropped_connection_is_resumed(tmp_path, ranges):
+def test_dropped_connection_is_resumed_by_the_next_fetch(tmp_path, ranges):
     with Hub() as hub:
         hub.plain["/set.npz"] = VOLUMES
         hub.drop_after, hub.ranges = 100_000, ranges
         write_manifest(tmp_path, f"{hub.url}/set.npz")
+        with pytest.raises(AssetError, match="Connection broken"):
+            fetch("set", "full")
         assert (fetch("set", "full") / "set.npz").read_bytes() == VOLUMES
         first, second = (asked for path, asked in hub.log if path == "/set.npz")
         assert first == "bytes=0-"
@@ -457,20 +454,32 @@ def test_dropped_connection_is_resumed(tmp_path, ranges):
 
 
 def test_interrupted_download_is_kept_and_resumed(tmp_path, monkeypatch):
-    def interrupt(url, part):
-        part.write_bytes(VOLUMES[:50_000])
-        raise KeyboardInterrupt
+    def interrupted(response, *_):
+        if response.request.method == "GET":
+            yield VOLUMES[:50_000]
+            raise KeyboardInterrupt
 
     with Hub() as hub:
         hub.plain["/set.npz"] = VOLUMES
         write_manifest(tmp_path, f"{hub.url}/set.npz")
         with monkeypatch.context() as patch:
-            patch.setattr(assets, "_resume", interrupt)
+            patch.setattr(downloads.requests.Response, "iter_content", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 fetch("set", "full")
         assert not (tmp_path / "own" / "set-full").exists()
         assert (fetch("set", "full") / "set.npz").read_bytes() == VOLUMES
-        assert hub.log == [("/set.npz", "bytes=50000-")]
+        assert hub.log[-1] == ("/set.npz", "bytes=50000-")
+
+
+def test_beginning_that_is_longer_than_the_file_is_thrown_away(tmp_path):
+    with Hub() as hub:
+        hub.plain["/set.npz"] = VOLUMES
+        write_manifest(tmp_path, f"{hub.url}/set.npz")
+        (tmp_path / "own" / "set-full.partial").mkdir(parents=True)
+        (tmp_path / "own" / "set-full.partial" / "set.npz.127.0.0.1").write_bytes(VOLUMES * 2)
+        with pytest.raises(AssetError, match="416"):
+            fetch("set", "full")
+        assert (fetch("set", "full") / "set.npz").read_bytes() == VOLUMES
 
 
 def test_damaged_copy_is_replaced_by_a_download(tmp_path):
@@ -481,3 +490,88 @@ def test_damaged_copy_is_replaced_by_a_download(tmp_path):
         hub.plain["/set.npz"] = VOLUMES
         write_manifest(tmp_path, f"{hub.url}/set.npz")
         assert (fetch("set", "full") / "set.npz").read_bytes() == VOLUMES
+
+
+# --- The command line -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Run ``python -m tutorial_utils assets ...`` in this process: exit status, stdout, stderr."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setattr(sys, "argv", ["tutorial_utils", "assets", *arguments])
+        status = command_line.main()
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def test_list_says_where_each_asset_is(tmp_path, command):
+    put_net(tmp_path / "own" / "net-full")
+    status, text, _ = command("list")
+    rows = {" ".join(line.split()[:2]): " ".join(line.split()[2:]) for line in text.splitlines()}
+    assert status == 0
+    assert rows["note both"] == "bundled 0.0 MB MIT bundled"
+    assert rows["net mini"] == "bundled - MIT not shipped yet: lesson 03"
+    assert rows["net full"] == f"hub 346 MB MIT in the cache at {tmp_path / 'own' / 'net-full'}"
+    assert rows["set mini"] == "generated - MIT generated"
+    assert rows["set full"] == "url 0.2 MB MIT to download"
+
+
+def test_fetch_prints_the_folders_and_checks_all_names_first(tmp_path, command):
+    net = put_net(tmp_path / "own" / "net-full")
+    note = tmp_path / "data" / "note"
+    assert command("fetch", "note", "net", "--scale", "full") == (0, f"{note}\n{net}\n", "")
+    status, text, error = command("fetch", "note", "nett")
+    assert (status, text) == (1, "") and "'nett'" in error
+
+
+def test_verify_tells_damage_from_absence(tmp_path, command):
+    status, text, error = command("verify")
+    assert (status, error) == (0, "")
+    assert text.splitlines() == [
+        "note (both): sound, bundled",
+        "net (mini): not shipped yet: lesson 03",
+        "net (full): to download",
+        "set (mini): generated",
+        "set (full): to download",
+    ]
+    (tmp_path / "data" / "note" / "note.txt").write_bytes(b"jello")
+    status, text, error = command("verify", "--scale", "full")
+    assert status == 1
+    assert text.splitlines()[0] == "note (full): not sound:"
+    assert "note.txt is damaged" in error and error.count("\n") == 1
+
+
+def test_verify_of_a_name_needs_one_of_its_scales_to_be_here(tmp_path, command):
+    assert command("verify", "net")[::2] == (1, "net is not on this machine.\n")
+    put_net(tmp_path / "own" / "net-full")
+    assert command("verify", "net")[::2] == (0, "")
+    assert command("verify", "net", "--scale", "mini")[0] == 1
+    assert command("verify", "set")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["lst"], "'lst'"),
+        (["list", "--scale"], "--scale"),
+        (["fetch"], "names"),
+        (["fetch", "note", "--scale", "huge"], "'huge'"),
+        (["verify", "nett"], "'nett'"),
+        (["verify", "--scale", "huge"], "'huge'"),
+    ],
+)
+def test_wrong_command_line_is_one_line(command, arguments, named):
+    status, text, error = command(*arguments)
+    assert status != 0 and text == ""
+    assert named in error and error.count("\n") == 1
+
+
+def test_shared_cache_that_is_no_folder_is_one_line(tmp_path, monkeypatch, command):
+    monkeypatch.setenv("TUTORIAL_DATA", str(tmp_path / "clas"))
+    for name in ("list", "verify"):
+        status, _, error = command(name)
+        assert status == 1 and "TUTORIAL_DATA" in error and error.count("\n") == 1

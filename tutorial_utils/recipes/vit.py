@@ -4,7 +4,7 @@ A Vision Transformer knows nothing of neighbouring pixels until it has learned i
 few to learn it from. So, as in DeiT (Touvron et al. 2021, https://arxiv.org/abs/2012.12877), a small
 convolutional network is trained first and the transformer then learns from its answers. Both see the same
 augmented views (Beyer et al. 2022, https://arxiv.org/abs/2106.05237). For most of the training the
-transformer sees a random half of its patches (PatchDropout, Liu et al. 2023,
+transformer sees half of its patches, mostly such as are not empty (after PatchDropout, Liu et al. 2023,
 https://arxiv.org/abs/2208.07220), which makes an epoch almost twice as fast.
 
     python -m tutorial_utils.recipes.vit --out data/checkpoints/vit-mini --work ~/vit-mini-state
@@ -47,12 +47,12 @@ class Recipe:
     warmup_epochs: float = 0.5
     teacher_epochs: int = 10
     teacher_lr: float = 4e-3
-    epochs: int = 21
-    full_epochs: int = 4
-    lr: float = 2e-3
+    epochs: int = 20
+    full_epochs: int = 3
+    lr: float = 3e-3
     weight_decay: float = 0.05
     patch_keep: float = 0.5
-    distill_weight: float = 0.8
+    distill_weight: float = 0.7
     temperature: float = 2.0
     ema_decay: float = 0.998
 
@@ -165,14 +165,22 @@ def build_teacher() -> nn.Sequential:
     )
 
 
+def choose_patches(x: torch.Tensor, keep: float, patch_size: int) -> torch.Tensor:
+    """Indices (N, K) of a random fraction `keep` of the patches of (N, 1, H, W), mostly of those that are not empty.
+
+    Half of a garment's picture is black background, which is cheap to leave out.
+    """
+    brightest = F.max_pool2d(x, patch_size).flatten(1)
+    score = torch.rand_like(brightest) + 0.7 * (brightest > -0.9)
+    return score.topk(int(keep * score.shape[1])).indices
+
+
 def student_logits(model: ViTForImageClassification, x: torch.Tensor, keep: float = 1.0) -> torch.Tensor:
-    """Logits (N, 10) from grey images (N, 1, 32, 32), with a random fraction `keep` of the patch tokens."""
+    """Logits (N, 10) from grey images (N, 1, 32, 32), with a fraction `keep` of the patch tokens."""
     tokens = model.vit.embeddings(x.expand(-1, 3, -1, -1))
     if keep < 1:
-        n, length, width = tokens.shape
-        patches = torch.rand(n, length - 1, device=x.device).topk(int(keep * (length - 1))).indices + 1
-        chosen = F.pad(patches, (1, 0))  # position 0 is the class token
-        tokens = tokens.gather(1, chosen[..., None].expand(-1, -1, width))
+        chosen = F.pad(choose_patches(x, keep, model.config.patch_size) + 1, (1, 0))  # [CLS], number 0, stays
+        tokens = tokens.gather(1, chosen[..., None].expand(-1, -1, tokens.shape[-1]))
     for layer in model.vit.layers:
         tokens = layer(tokens, None)
     return model.classifier(model.vit.layernorm(tokens)[:, 0])

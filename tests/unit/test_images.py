@@ -1,0 +1,167 @@
+"""Learners' pictures: any size, mode or orientation becomes upright RGB, or a sentence that names the file."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tutorial_utils.images import LARGEST, SMALLEST, as_garment, load_picture
+
+RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+
+
+def encoded(picture: Image.Image, kind: str = "PNG", **options) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def corners() -> Image.Image:
+    """20 wide, 10 high: red top left, green top right, blue bottom left, black bottom right."""
+    picture = Image.new("RGB", (20, 10))
+    for color, box in ((RED, (0, 0, 10, 5)), (GREEN, (10, 0, 20, 5)), (BLUE, (0, 5, 10, 10))):
+        picture.paste(color, box)
+    return picture
+
+
+TURNS = {  # how to store an upright picture so that the camera's note puts it right
+    1: [],
+    2: [Image.Transpose.FLIP_LEFT_RIGHT],
+    3: [Image.Transpose.ROTATE_180],
+    4: [Image.Transpose.FLIP_TOP_BOTTOM],
+    5: [Image.Transpose.TRANSPOSE],
+    6: [Image.Transpose.ROTATE_90],
+    7: [Image.Transpose.TRANSVERSE],
+    8: [Image.Transpose.ROTATE_270],
+}
+
+
+@pytest.mark.parametrize("orientation", TURNS)
+def test_a_picture_is_turned_upright_as_its_exif_orientation_says(orientation):
+    stored = corners()
+    for turn in TURNS[orientation]:
+        stored = stored.transpose(turn)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    upright = load_picture(encoded(stored, exif=exif))
+    assert upright.size == (20, 10)
+    np.testing.assert_array_equal(np.asarray(upright), np.asarray(corners()))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "CMYK", "YCbCr", "I", "I;16", "F"])
+def test_every_mode_becomes_rgb_of_the_same_size(mode, tmp_path):
+    source = Image.new("L", (12, 9))
+    source.putpixel((3, 4), 255)
+    if mode in ("I", "I;16", "F"):
+        picture = Image.fromarray(np.asarray(source).astype({"I": "i4", "I;16": "u2", "F": "f4"}[mode]))
+    else:
+        picture = (source if mode != "CMYK" else source.convert("RGB")).convert(mode)
+    picture.save(tmp_path / "picture.tiff")
+    assert Image.open(tmp_path / "picture.tiff").mode == mode
+    read = load_picture(tmp_path / "picture.tiff")
+    assert read.mode == "RGB" and read.size == (12, 9)
+    pixels = np.asarray(read).astype(int)
+    assert pixels[4, 3].min() > 250 and pixels[0, 0].max() < 5
+
+
+def test_a_cmyk_jpeg_keeps_its_colours():
+    read = load_picture(encoded(Image.new("RGB", (16, 16), RED).convert("CMYK"), "JPEG", quality=95))
+    assert np.abs(np.asarray(read).astype(int) - RED).max() <= 8
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparency_is_laid_over_white(mode):
+    picture = Image.new("RGBA", (16, 16), (0, 0, 0, 0))
+    picture.paste((0, 0, 0, 255), (0, 0, 8, 16))
+    picture = picture.convert("LA") if mode == "LA" else picture.quantize() if mode == "P" else picture
+    stored = encoded(picture)
+    assert Image.open(io.BytesIO(stored)).mode == mode
+    pixels = np.asarray(load_picture(stored))
+    assert (pixels[:, :8] == 0).all()
+    assert (pixels[:, 8:] == 255).all()
+
+
+def test_half_transparent_is_half_white():
+    pixels = np.asarray(load_picture(encoded(Image.new("RGBA", (8, 8), (0, 0, 0, 128)))))
+    assert np.abs(pixels.astype(int) - 127).max() <= 1
+
+
+def test_16_bits_are_scaled_to_8_and_not_clipped():
+    ramp = np.linspace(1_000, 50_000, 256).astype(np.uint16).reshape(16, 16)
+    pixels = np.asarray(load_picture(encoded(Image.fromarray(ramp))))[..., 0].ravel().astype(int)
+    assert pixels[0] == 0 and pixels[-1] == 255
+    assert (np.diff(pixels) >= 0).all() and np.abs(pixels - np.arange(256)).max() <= 1
+
+
+def test_a_flat_16_bit_picture_does_not_divide_by_zero():
+    pixels = np.asarray(load_picture(encoded(Image.fromarray(np.full((8, 8), 700, np.uint16)))))
+    assert (pixels == 0).all()
+
+
+@pytest.mark.parametrize("size", [(SMALLEST, SMALLEST), (SMALLEST, 500), (LARGEST, SMALLEST)])
+def test_sides_within_the_limits_are_read(size):
+    assert load_picture(encoded(Image.new("1", size))).size == size
+
+
+@pytest.mark.parametrize("size", [(1, 1), (SMALLEST - 1, 100), (100, SMALLEST - 1), (LARGEST + 1, 10), (10, 30_000)])
+def test_a_side_outside_the_limits_is_named(size, tmp_path):
+    Image.new("1", size).save(tmp_path / "odd.png")
+    with pytest.raises(ValueError) as caught:
+        load_picture(tmp_path / "odd.png")
+    assert f"odd.png has {size[0]} x {size[1]} pixels" in str(caught.value)
+    assert f"{SMALLEST} to {LARGEST:,}" in str(caught.value)
+
+
+def test_a_picture_that_unpacks_to_too_many_pixels_is_refused_before_it_is_unpacked():
+    with pytest.raises(ValueError, match="could not be read as a picture"):
+        load_picture(encoded(Image.new("1", (LARGEST, LARGEST))))
+
+
+NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8))
+NOT_PICTURES = {
+    "notes.txt": b"This is not a picture.",
+    "empty.jpg": b"",
+    "cut.jpg": encoded(NOISE, "JPEG")[:-400],
+    "cut.png": encoded(NOISE)[:-400],
+    "cut.gif": encoded(NOISE, "GIF")[:-400],
+    "header.png": encoded(NOISE)[:20],
+}
+
+
+@pytest.mark.parametrize("name", NOT_PICTURES)
+def test_a_file_that_is_no_whole_picture_is_named(name, tmp_path):
+    (tmp_path / name).write_bytes(NOT_PICTURES[name])
+    with pytest.raises(ValueError, match="(not a picture that can be read|could not be read as a picture)") as caught:
+        load_picture(tmp_path / name)
+    assert name in str(caught.value)
+
+
+def test_an_upload_is_named_by_its_size():
+    with pytest.raises(ValueError, match="the uploaded file of 1,234 bytes is not a picture"):
+        load_picture(b"x" * 1_234)
+
+
+@pytest.mark.parametrize("path", ["holiday/cat.jpg", "."])
+def test_a_path_without_a_file_is_named_with_the_folder_it_starts_from(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError) as caught:
+        load_picture(path)
+    assert path in str(caught.value) and f"relative to {tmp_path.name}/" in str(caught.value)
+
+
+def test_a_path_may_be_text(tmp_path):
+    corners().save(tmp_path / "a.png")
+    np.testing.assert_array_equal(np.asarray(load_picture(str(tmp_path / "a.png"))), np.asarray(corners()))
+
+
+@pytest.mark.parametrize(("background", "garment"), [(240, 30), (10, 200)])
+def test_a_garment_is_bright_on_black_whatever_the_photograph_was(background, garment):
+    picture = Image.new("RGB", (20, 30), (background,) * 3)
+    picture.paste((garment,) * 3, (5, 8, 15, 22))
+    made = as_garment(picture)
+    pixels = np.asarray(made)
+    assert made.mode == "RGB" and made.size == (30, 30)
+    assert (pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 1] == pixels[..., 2]).all()
+    assert max(pixels[0].max(), pixels[:, 0].max()) <= 1  # resampling may round up
+    assert pixels[10:20, 12:18].min() >= 254

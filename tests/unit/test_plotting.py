@@ -1,0 +1,169 @@
+"""Figures: fixed in size whatever the data, described in words, and gone when nobody holds them."""
+
+import base64
+import inspect
+import io
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tutorial_utils import plotting
+from tutorial_utils.patches import patchify
+
+
+def images(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).random(shape, dtype=np.float32)
+
+
+def probabilities(seed: int) -> np.ndarray:
+    values = images(seed, 6)
+    return values / values.sum()
+
+
+NAMES = ["T-shirt/top", "trouser", "a class with a very long name indeed", "dress", "coat", "bag"]
+
+
+def diagram(image: np.ndarray) -> plotting.LessonFigure:
+    """A picture, an arrow and a box."""
+    figure, ax = plotting.new_diagram("a picture becomes tokens", 6, 2)
+    plotting.draw_image(plotting.draw_inset(ax, 0, 0.5, 1), image)
+    plotting.draw_arrow(ax, (1.1, 1), (1.9, 1))
+    plotting.draw_box(ax, 2, 0.5, 2, 1, "tokens")
+    return figure
+
+
+FIGURES = {  # for each public function a call that depends on a seed
+    "show_patch_grid": lambda seed: plotting.show_patch_grid(images(seed, 3, 8, 12), 2, 4),
+    "show_patches": lambda seed: plotting.show_patches(patchify(images(seed, 3, 8, 12), 4), (2, 3), 4),
+    "show_sequence": lambda seed: plotting.show_sequence(patchify(images(seed, 3, 8, 12), 4), 4, per_row=4),
+    "new_diagram": lambda seed: diagram(images(seed, 3, 8, 8)),
+    "show_top_k": lambda seed: plotting.show_top_k(probabilities(seed), NAMES, images(seed, 1, 8, 8), k=3),
+    "show_confusion": lambda seed: plotting.show_confusion(np.int64(100 * images(seed, 6, 6)), NAMES),
+    "show_attention": lambda seed: plotting.show_attention(images(seed, 3, 8, 8), images(seed, 2, 4, 4), ["a", "b"]),
+    "show_images": lambda seed: plotting.show_images(images(seed, 5, 3, 8, 8), ["one\ntwo"] * 5, columns=3),
+    "show_curves": lambda seed: plotting.show_curves({"fit": (range(4), images(seed, 4))}, "epoch", "loss"),
+}
+
+
+def shown(figure: plotting.LessonFigure) -> Image.Image:
+    """The picture that a notebook gets."""
+    return Image.open(io.BytesIO(base64.b64decode(figure._repr_mimebundle_()["image/png"])))
+
+
+def test_every_figure_function_is_tested_here():
+    public = {name for name, _ in inspect.getmembers(plotting, inspect.isfunction) if name.startswith("show_")}
+    assert public == set(FIGURES) - {"new_diagram"}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_has_the_same_pixels_twice_and_the_same_size_for_other_data(name):
+    figure = FIGURES[name](0)
+    assert isinstance(figure, plotting.LessonFigure)
+    first, second, other = shown(figure), shown(FIGURES[name](0)), shown(FIGURES[name](1))
+    assert first.size == second.size == other.size
+    assert first.size == tuple(np.int64(figure.get_size_inches() * plotting.DPI))
+    assert first.tobytes() == second.tobytes()
+    assert first.tobytes() != other.tobytes()  # the data is in the picture
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figures_text_describes_it_without_its_data(name):
+    texts = {FIGURES[name](seed)._repr_mimebundle_()["text/plain"] for seed in (0, 1)}
+    assert len(texts) == 1
+    text = texts.pop()
+    assert text.startswith("Figure: ") and len(text) > len("Figure: figure")
+    assert "0x" not in text
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_figure_stays_open(name):
+    shown(FIGURES[name](0))
+    assert plt.get_fignums() == []
+
+
+def test_a_tensor_is_drawn_as_the_array_it_holds():
+    image = torch.rand(3, 8, 8)
+    assert shown(plotting.show_images([image])).tobytes() == shown(plotting.show_images([image.numpy()])).tobytes()
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 10), (1, 8, 10), (8, 10)])
+def test_bytes_and_fractions_are_drawn_alike(shape):
+    values = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    drawn = [shown(plotting.show_images([image])).tobytes() for image in (values, np.float32(values) / 255)]
+    assert drawn[0] == drawn[1]
+
+
+def test_a_dark_image_is_not_stretched_to_white():
+    figure = plotting.show_images([np.full((8, 8), 0.1)])
+    assert figure.axes[0].images[0].norm(0.1) == pytest.approx(0.1)
+
+
+def test_patches_stand_in_their_places_on_the_grid():
+    image = images(0, 3, 8, 12)
+    figure = plotting.show_patches(patchify(image, 4), (2, 3), 4)
+    drawn = [np.asarray(ax.images[0].get_array()) for ax in figure.axes]
+    rows = [np.concatenate(drawn[start : start + 3], axis=1) for start in (0, 3)]
+    np.testing.assert_array_equal(np.concatenate(rows), np.moveaxis(image, 0, -1))
+
+
+def test_a_sequence_shows_every_patch_in_order_and_numbers_it():
+    image = images(0, 3, 8, 12)
+    figure = plotting.show_sequence(patchify(image, 4), 4, per_row=4)
+    used = [ax for ax in figure.axes if ax.images]
+    assert [ax.get_xlabel() for ax in used] == ["1", "2", "3", "4", "5", "6"]
+    np.testing.assert_array_equal(used[4].images[0].get_array(), np.moveaxis(image[:, 4:, 4:8], 0, -1))
+
+
+def test_a_patch_grid_has_lines_between_its_patches_only():
+    figure = plotting.show_patch_grid(images(0, 3, 8, 12), 4, (8, 3))
+    positions = [
+        (
+            sorted(line.get_ydata()[0] for line in ax.lines if line.get_ydata()[0] == line.get_ydata()[1]),
+            sorted(line.get_xdata()[0] for line in ax.lines if line.get_xdata()[0] == line.get_xdata()[1]),
+        )
+        for ax in figure.axes
+    ]
+    assert positions == [([3.5], [3.5, 7.5]), ([], [2.5, 5.5, 8.5])]
+
+
+def test_top_k_bars_are_the_largest_in_descending_order():
+    values = np.array([0.1, 0.4, 0.05, 0.3, 0.15, 0.0])
+    figure = plotting.show_top_k(values, NAMES, k=3)
+    (ax,) = figure.axes
+    assert [bar.get_width() for bar in ax.patches] == [0.4, 0.3, 0.15]
+    assert [label.get_text() for label in ax.get_yticklabels()] == [NAMES[i] for i in (1, 3, 4)]
+    assert ax.yaxis_inverted()  # the largest on top
+
+
+def test_top_k_of_fewer_classes_shows_them_all():
+    assert len(plotting.show_top_k(np.array([0.25, 0.75]), ["no", "yes"], k=5).axes[0].patches) == 2
+
+
+def test_a_confusion_matrix_shows_percents_of_the_true_class():
+    figure = plotting.show_confusion(np.array([[3, 1], [0, 0]]), ["a", "b"])
+    assert {(text.get_position(), text.get_text()) for text in figure.axes[0].texts} == {
+        ((0, 0), "75"),
+        ((1, 0), "25"),
+    }
+
+
+def test_captions_are_red_where_the_answer_is_wrong():
+    figure = plotting.show_images(images(0, 2, 8, 8), ["good", "bad"], columns=2, right=[True, False])
+    assert [ax.title.get_color() for ax in figure.axes] == ["black", plotting.ACCENT]
+
+
+WRONG = {
+    "a grid of another size": (lambda: plotting.show_patches(np.zeros((4, 12)), (3, 3), 2), "9 places for 4 patches"),
+    "a patch that does not divide": (lambda: plotting.show_patch_grid(np.zeros((3, 8, 8)), 3), "8 pixels .* 3"),
+    "patches of another length": (lambda: plotting.show_sequence(np.zeros((4, 13)), 2), r"shape \(1, 13\)"),
+    "too few titles": (lambda: plotting.show_attention(np.zeros((1, 8, 8)), np.zeros((2, 4, 4)), ["a"]), "shorter"),
+}
+
+
+@pytest.mark.parametrize(("call", "message"), WRONG.values(), ids=WRONG)
+def test_data_that_does_not_fit_is_an_error(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

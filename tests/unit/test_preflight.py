@@ -1,0 +1,162 @@
+"""The card says ready, or what is missing and what to do about it."""
+
+import dataclasses
+import html
+import html.parser
+import shutil
+from collections import namedtuple
+
+import psutil
+import pytest
+
+from tutorial_utils import assets, preflight, runtime
+
+LESSON = "01_vit_inference"
+Amount = namedtuple("Amount", "available")
+Disk = namedtuple("Disk", "free")
+
+
+@pytest.fixture(autouse=True)
+def roomy(tmp_path, monkeypatch):
+    """A machine with 100 GB of everything and an empty cache."""
+    monkeypatch.setattr(assets, "_user_cache", lambda: tmp_path / "cache")
+    machine(monkeypatch, memory=100, disk=100)
+
+
+def memory_needed(scale: str) -> float:
+    return preflight._table()[LESSON][scale]["memory_gb"]
+
+
+def machine(monkeypatch, memory: float, disk: float) -> None:
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: Amount(memory * 1e9))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Disk(disk * 1e9))
+
+
+@pytest.mark.parametrize("scale", runtime.SCALES)
+def test_a_machine_with_everything_is_ready(scale):
+    card = preflight.preflight(LESSON, scale)
+    assert card.ready and card.scale == scale
+    assert card.verdict() == "this machine can run the lesson."
+    assert "✗" not in str(card)
+
+
+def test_the_mini_scale_downloads_nothing_and_needs_no_disk():
+    card = preflight.preflight(LESSON, "mini")
+    assert card.download_gb == 0
+    assert dict(card.rows())["to download"] == "nothing"
+    assert "disk" not in [need.what for need in card.needs]
+
+
+def test_the_full_scale_says_what_it_downloads():
+    card = preflight.preflight(LESSON, "full")
+    assert card.download_gb == pytest.approx(0.346)
+    assert dict(card.rows())["to download"] == "0.35 GB"
+
+
+def test_the_card_names_the_checkpoint_the_data_and_what_the_other_scale_uses():
+    for scale, other in (("mini", "full"), ("full", "mini")):
+        rows = dict(preflight.preflight(LESSON, scale).rows())
+        assert assets.find("vit", scale).title in rows["checkpoint"]
+        assert assets.find("fashion-mnist").title in rows["data"]
+        assert assets.find("vit", other).title in rows[f"at {other}"]
+
+
+def test_missing_memory_at_mini_is_named_and_there_is_no_smaller_scale(monkeypatch):
+    needed = memory_needed("mini")
+    machine(monkeypatch, memory=needed - 0.5, disk=100)
+    card = preflight.preflight(LESSON, "mini")
+    assert not card.ready
+    assert "memory is short by 0.5 GB" in card.verdict() and "no smaller scale" in card.verdict()
+    assert dict(card.rows())["memory"] == f"✗ {needed:g} GB needed, {needed - 0.5:.1f} GB there"
+
+
+def test_missing_memory_and_disk_at_full_are_both_named_and_mini_is_advised(monkeypatch):
+    machine(monkeypatch, memory=memory_needed("full") - 1, disk=0.1)
+    card = preflight.preflight(LESSON, "full")
+    assert "memory is short by 1.0 GB; disk is short by 0.3 GB" in card.verdict()
+    assert "TUTORIAL_SCALE=mini" in card.verdict()
+
+
+def test_the_disk_that_counts_is_the_one_that_the_download_goes_to(tmp_path, monkeypatch):
+    (tmp_path / "class").mkdir()
+    monkeypatch.setenv("TUTORIAL_DATA", str(tmp_path / "class"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Disk(1e9 if path == tmp_path / "class" else 9e9))
+    needs = {need.what: need.there for need in preflight.preflight(LESSON, "full").needs}
+    assert needs["disk"] == 1.0
+
+
+def test_a_missing_gpu_is_named(monkeypatch):
+    table = preflight._table() | {
+        LESSON: preflight._table()[LESSON] | {"full": {"minutes": 1, "memory_gb": 1, "gpu_gb": 16}}
+    }
+    monkeypatch.setattr(preflight, "_table", lambda: table)
+    monkeypatch.setattr(preflight, "_gpu_gb", lambda: 0.0)
+    assert "GPU memory is short by 16.0 GB" in preflight.preflight(LESSON, "full").verdict()
+
+
+def test_the_variable_decides_the_scale_where_none_is_given(monkeypatch):
+    assert preflight.preflight(LESSON).scale == "mini"
+    monkeypatch.setenv("TUTORIAL_SCALE", "full")
+    assert preflight.preflight(LESSON).scale == "full"
+
+
+def test_text_and_html_hold_the_same_rows():
+    card = preflight.preflight(LESSON, "mini")
+    page = html.unescape(card._repr_html_())
+    for label, text in card.rows():
+        assert label in str(card) and text in str(card)
+        assert label in page and text in page
+    assert repr(card) == str(card)
+
+
+def test_html_is_escaped():
+    asset = dataclasses.replace(assets.find("vit", "mini"), title="<img src=x> & co")
+    card = dataclasses.replace(preflight.preflight(LESSON, "mini"), title="<script>alert(1)</script>", instead=asset)
+
+    class Tags(html.parser.HTMLParser):
+        def __init__(self):
+            super().__init__()
+            self.seen = set()
+
+        def handle_starttag(self, tag, attrs):
+            self.seen.add(tag)
+
+    tags = Tags()
+    tags.feed(card._repr_html_())
+    assert tags.seen == {"div", "b", "table", "tr", "th", "td"}
+    assert "&lt;img src=x&gt; &amp; co" in card._repr_html_()
+
+
+def test_the_cards_colour_says_whether_it_is_ready(monkeypatch):
+    ready = preflight.preflight(LESSON, "mini")._repr_html_()
+    machine(monkeypatch, memory=0, disk=0)
+    short = preflight.preflight(LESSON, "mini")._repr_html_()
+    assert ready.split("padding")[0] != short.split("padding")[0]
+
+
+def test_the_beginning_of_a_name_is_enough():
+    assert preflight.preflight("01").lesson == LESSON
+
+
+@pytest.mark.parametrize("lesson", ["99", "vit", "01_vit_inference_and_more"])
+def test_an_unknown_lesson_is_named_with_the_choices(lesson):
+    with pytest.raises(ValueError, match=f"starts with '{lesson}'.*{LESSON}"):
+        preflight.preflight(lesson)
+
+
+def test_the_beginning_of_several_names_is_not_enough(monkeypatch):
+    monkeypatch.setattr(preflight, "_table", lambda: {"01_a": {}, "01_b": {}})
+    with pytest.raises(ValueError, match=r"'01' is the beginning of several lessons: \['01_a', '01_b'\]"):
+        preflight.preflight("01")
+
+
+def test_an_unknown_scale_is_named():
+    with pytest.raises(ValueError, match="'huge' is not a scale"):
+        preflight.preflight(LESSON, "huge")
+
+
+def test_every_lesson_describes_both_scales_with_assets_of_the_manifest():
+    for name in preflight.lessons():
+        for scale in runtime.SCALES:
+            card = preflight.preflight(name, scale)
+            assert card.minutes > 0 and card.needs[0].needed > 0 and card.uses

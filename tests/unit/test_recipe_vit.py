@@ -1,0 +1,292 @@
+"""The recipe of ViT-mini on tiny inputs: what it trains on, and that a resumed run is the same run."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import ViTConfig, ViTForImageClassification
+
+from tutorial_utils.recipes import vit
+from tutorial_utils.recipes.training import hybrid_optimizers, load_state, save_state, warmup_cosine, write_csv
+from tutorial_utils.recipes.vit import Recipe, Run, Split, augment, student_logits
+
+CPU = torch.device("cpu")
+BLACK = -1.0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Threads that wait for each other cost these tiny networks more than their arithmetic."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def erased(change: torch.Tensor) -> tuple[int, int, int, int] | None:
+    """Top, bottom, left and right of a full rectangle of changed pixels (H, W), or None if there are none."""
+    rows, columns = change.any(1).nonzero().flatten(), change.any(0).nonzero().flatten()
+    if not len(rows):
+        return None
+    box = rows[0].item(), rows[-1].item() + 1, columns[0].item(), columns[-1].item() + 1
+    assert change[box[0] : box[1], box[2] : box[3]].all()
+    return box
+
+
+# --- Augmentation -------------------------------------------------------------------------------------
+
+
+def test_augmentation_keeps_shape_and_range():
+    torch.manual_seed(0)
+    x = torch.rand(200, 1, 32, 32) * 2 - 1
+    out = augment(x)
+    assert out.shape == x.shape and out.dtype == x.dtype
+    assert out.min() >= -1 - 1e-5 and out.max() <= 1 + 1e-5
+    assert not torch.equal(out, x)
+
+
+def test_a_black_background_stays_black_except_for_one_rectangle_in_a_quarter_of_the_images():
+    torch.manual_seed(0)
+    out = augment(torch.full((400, 1, 32, 32), BLACK))
+    boxes = [erased(image[0] != BLACK) for image in out]
+    for image, box in zip(out, boxes, strict=True):
+        if box:
+            top, bottom, left, right = box
+            assert 4 <= bottom - top <= 10 and 4 <= right - left <= 10
+            assert image[0, top:bottom, left:right].unique().numel() == 1
+    assert 60 <= sum(box is not None for box in boxes) <= 140
+
+
+def test_what_moves_in_from_outside_is_black_and_at_most_four_pixels_wide():
+    torch.manual_seed(0)
+    out = augment(torch.ones(400, 1, 32, 32))
+    border = torch.ones(32, 32, dtype=torch.bool)
+    border[4:-4, 4:-4] = False
+    untouched = (out[:, 0, 4:-4, 4:-4] > 0.999).flatten(1).all(1)
+    assert untouched.float().mean() > 0.5
+    assert (out[untouched][:, 0, border] == BLACK).any()
+
+
+def test_half_of_the_images_are_mirrored():
+    torch.manual_seed(0)
+    x = torch.full((400, 1, 32, 32), BLACK)
+    x[..., :16] = 1.0
+    out = augment(x)
+    mirrored = (out[..., 22:].mean((1, 2, 3)) > out[..., :10].mean((1, 2, 3))).float().mean()
+    assert 0.4 < mirrored < 0.6
+
+
+# --- Data -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sixty_images(monkeypatch):
+    """Sixty images that stand for the 60,000; the value of an image's pixels is its number."""
+    images = np.broadcast_to(np.arange(60, dtype=np.uint8)[:, None, None], (60, 28, 28)).copy()
+    labels = np.arange(60) % 10
+    monkeypatch.setattr(vit, "fashion_mnist", lambda split: {"train": (images, labels)}[split])
+
+
+def test_the_held_out_images_and_the_others_are_the_whole_training_set(sixty_images):
+    fit, held_out = vit.load_splits(Recipe(held_out=7))
+    numbers = [split.images[:, 0, 0, 0].tolist() for split in (fit, held_out)]
+    assert [len(part) for part in numbers] == [53, 7]
+    assert sorted(numbers[0] + numbers[1]) == list(range(60))
+    for split in (fit, held_out):
+        assert split.images.shape[1:] == (1, 32, 32) and split.images.dtype == torch.uint8
+        assert torch.equal(split.labels, split.images[:, 0, 0, 0] % 10)
+
+
+def test_the_seed_decides_what_is_held_out(sixty_images):
+    held = [vit.load_splits(Recipe(held_out=7, seed=seed))[1].images[:, 0, 0, 0].tolist() for seed in (0, 0, 1)]
+    assert held[0] == held[1] != held[2]
+
+
+def test_training_images_are_what_the_saved_processor_makes_of_them(monkeypatch):
+    images = np.random.default_rng(0).integers(0, 256, (20, 28, 28), np.uint8)
+    monkeypatch.setattr(vit, "fashion_mnist", lambda split: (images, np.arange(20)))
+    fit, held_out = vit.load_splits(Recipe(held_out=1))
+    trained = torch.cat([fit.images, held_out.images])[torch.cat([fit.labels, held_out.labels]).argsort()]
+    rgb = torch.from_numpy(images).unsqueeze(1).expand(-1, 3, -1, -1)
+    judged = vit.image_processor()(rgb, return_tensors="pt").pixel_values
+    torch.testing.assert_close(vit.normalise(trained).expand(-1, 3, -1, -1), judged, atol=1e-5, rtol=0)
+
+
+# --- Networks ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def student():
+    torch.manual_seed(0)
+    return ViTForImageClassification(vit.student_config()).eval()
+
+
+def test_the_student_has_at_most_two_million_parameters_and_names_its_classes(student):
+    assert sum(p.numel() for p in student.parameters()) <= 2_000_000
+    assert list(student.config.id2label.values()) == list(vit.FASHION_CLASSES)
+    assert {student.config.label2id[name] for name in vit.FASHION_CLASSES} == set(range(10))
+
+
+@torch.no_grad()
+def test_logits_from_all_patches_equal_the_models_own_forward(student):
+    x = torch.rand(3, 1, 32, 32) * 2 - 1
+    torch.testing.assert_close(student_logits(student, x, keep=1.0), student(x.expand(-1, 3, -1, -1)).logits)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("keep", "tokens"), [(1.0, 65), (0.5, 33), (0.25, 17)])
+def test_a_fraction_of_the_patches_and_the_class_token_are_kept(student, keep, tokens):
+    seen = {}
+
+    def look(module, arguments):
+        seen["tokens"] = arguments[0]
+
+    hook = student.vit.layers[0].register_forward_pre_hook(look)
+    x = torch.rand(2, 1, 32, 32) * 2 - 1
+    logits = student_logits(student, x, keep)
+    hook.remove()
+    assert logits.shape == (2, 10)
+    assert seen["tokens"].shape == (2, tokens, 128)
+    every = student.vit.embeddings(x.expand(-1, 3, -1, -1))
+    torch.testing.assert_close(seen["tokens"][:, 0], every[:, 0])
+    for image in range(2):  # each is one of the image's own tokens, and none is there twice
+        nearest = torch.cdist(seen["tokens"][image], every[image]).min(1)
+        assert nearest.values.max() < 1e-3
+        assert nearest.indices.unique().numel() == tokens
+
+
+@torch.no_grad()
+def test_the_teacher_reads_grey_images():
+    assert vit.build_teacher().eval()(torch.zeros(2, 1, 32, 32)).shape == (2, 10)
+
+
+def test_accuracy_counts_right_answers_over_uneven_batches():
+    data = Split(torch.arange(7, dtype=torch.uint8).view(7, 1, 1, 1), torch.tensor([0, 1, 2, 3, 4, 5, 0]))
+
+    def logits_of(x):
+        return F.one_hot(((x.flatten() + 1) * 127.5).round().long(), 10).float()
+
+    assert vit.accuracy(logits_of, data, CPU, batch_size=3) == pytest.approx(6 / 7)
+
+
+# --- Training -------------------------------------------------------------------------------------------------
+
+
+def test_every_parameter_has_exactly_one_optimizer(student):
+    optimizers = hybrid_optimizers(student, 1e-3, 0.1)
+    given = [id(p) for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
+    assert sorted(given) == sorted(id(p) for p in student.parameters())
+    muon = {id(p) for group in optimizers[0].param_groups for p in group["params"]}
+    names = {name for name, p in student.named_parameters() if id(p) in muon}
+    assert names and all(name.startswith("vit.layers.") and name.endswith("weight") for name in names)
+
+
+def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero():
+    rates = [warmup_cosine(step, 100, 10) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[9] == rates[10] == 1.0
+    assert rates[55] == pytest.approx(0.5)
+    assert rates[100] == pytest.approx(0.0, abs=1e-12)
+    assert rates[:10] == sorted(rates[:10]) and rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def test_the_learning_rate_needs_no_warm_up_and_stays_at_zero_after_the_end():
+    assert warmup_cosine(0, 100, 0) == 1.0
+    assert warmup_cosine(150, 100, 10) == pytest.approx(0.0, abs=1e-12)
+
+
+RECIPE = Recipe(batch_size=8, warmup_epochs=0.5, ema_decay=0.9)
+DATA = Split(
+    torch.randint(0, 256, (26, 1, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)),
+    torch.arange(26) % 10,
+)
+
+
+def tiny_vit() -> tuple[nn.Module, list]:
+    config = ViTConfig(
+        image_size=32,
+        patch_size=8,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        num_labels=10,
+    )
+    model = ViTForImageClassification(config)
+    return model, hybrid_optimizers(model, 1e-2, 0.05)
+
+
+def tiny_convolution() -> tuple[nn.Module, list]:
+    model = nn.Sequential(nn.Conv2d(1, 4, 8, 8), nn.BatchNorm2d(4), nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 10))
+    return model, [torch.optim.AdamW(model.parameters(), lr=1e-2)]
+
+
+def train(build, logits_of, work, seed: int, stop_before: int | None = None) -> Run:
+    """Train three epochs from a seed, as far as `stop_before`, where the power fails."""
+    torch.manual_seed(seed)
+    model, optimizers = build()
+    run = Run("tiny", model, optimizers, 1e-2, 3, RECIPE, work)
+
+    def loss_of(model, x, y, epoch):
+        if epoch == stop_before:
+            raise KeyboardInterrupt
+        return F.cross_entropy(logits_of(model, x), y)
+
+    run.fit(DATA, DATA, loss_of, logits_of, CPU)
+    return run
+
+
+NETWORKS = {
+    "vit": (tiny_vit, lambda model, x: student_logits(model, x, 0.5 if model.training else 1.0)),
+    "convolution": (tiny_convolution, lambda model, x: model(x)),
+}
+
+
+@pytest.mark.parametrize(("build", "logits_of"), NETWORKS.values(), ids=NETWORKS)
+def test_a_run_resumed_after_one_epoch_ends_as_an_uninterrupted_one(tmp_path, build, logits_of):
+    whole = train(build, logits_of, tmp_path / "whole", seed=0)
+    with pytest.raises(KeyboardInterrupt):
+        train(build, logits_of, tmp_path / "cut", seed=0, stop_before=1)
+    assert len(load_state(tmp_path / "cut" / "tiny.pt")["rows"]) == 1
+    resumed = train(build, logits_of, tmp_path / "cut", seed=99)  # another start, which the state replaces
+
+    for name, value in whole.model.state_dict().items():
+        torch.testing.assert_close(
+            resumed.model.state_dict()[name], value, msg=lambda text, name=name: f"{name}: {text}"
+        )
+    for name, value in whole.average.state_dict().items():
+        torch.testing.assert_close(resumed.average.state_dict()[name], value)
+    assert [row["epoch"] for row in resumed.rows] == [1, 2, 3]
+    for row, other in zip(whole.rows, resumed.rows, strict=True):
+        assert row["train_loss"] == pytest.approx(other["train_loss"], abs=1e-4)
+    assert whole.best["held_out_accuracy"] == resumed.best["held_out_accuracy"]
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path):
+    done = train(*NETWORKS["convolution"], tmp_path, seed=0)
+    again = train(*NETWORKS["convolution"], tmp_path, seed=1, stop_before=0)
+    assert all(torch.equal(again.model.state_dict()[name], value) for name, value in done.model.state_dict().items())
+    assert again.best["held_out_accuracy"] == done.best["held_out_accuracy"] > 0
+    assert all(torch.equal(again.best["weights"][name], value) for name, value in done.best["weights"].items())
+
+
+def test_the_best_weights_are_those_of_the_best_epoch(tmp_path):
+    run = train(*NETWORKS["convolution"], tmp_path, seed=0)
+    assert run.best["held_out_accuracy"] == max(row["held_out_accuracy"] for row in run.rows)
+    model, _ = tiny_convolution()
+    model.load_state_dict(run.best["weights"])
+    assert vit.accuracy(model.eval(), DATA, CPU) == run.best["held_out_accuracy"]
+
+
+def test_a_state_is_replaced_in_one_step(tmp_path):
+    save_state(tmp_path / "deep" / "a.pt", {"x": torch.ones(2)})
+    with pytest.raises(Exception, match="pickle"):
+        save_state(tmp_path / "deep" / "a.pt", {"x": lambda: None})
+    assert torch.equal(load_state(tmp_path / "deep" / "a.pt")["x"], torch.ones(2))
+    assert load_state(tmp_path / "none.pt") is None
+
+
+def test_a_table_is_written_with_a_header(tmp_path):
+    write_csv(tmp_path / "new" / "a.csv", [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25}])
+    assert (tmp_path / "new" / "a.csv").read_text() == "epoch,loss\n1,0.5\n2,0.25\n"
