@@ -40,15 +40,14 @@ def bring_up_to_date(venv):
     if read(stamp) == wanted and os.path.exists(venv_python(venv)):
         return
     check_python(sys.version_info[:2])
-    fresh = not os.path.exists(venv_python(venv))
-    if fresh:
+    if os.path.exists(stamp) and os.path.exists(venv_python(venv)):
+        print("Updating .venv: pyproject.toml or constraints.txt has changed.")
+    else:  # there is none yet, or its set-up was interrupted: creating it again keeps what is there
         check_disk(venv)
         print(
             "Creating .venv with Python {}.{}; this happens once and takes about 5 minutes.".format(*sys.version_info)
         )
         create(venv)
-    else:
-        print("Updating .venv: pyproject.toml or constraints.txt has changed.")
     install(venv)
     with open(stamp, "w") as file:
         file.write(wanted)

@@ -21,11 +21,14 @@ def load_picture(source: str | Path | bytes) -> Image.Image:
         FileNotFoundError: there is no such file.
         ValueError: it is not a picture, is cut short, or is too small or too large; the message names it.
     """
-    name = f"the uploaded file of {len(source):,} bytes" if isinstance(source, bytes) else str(source)
-    if not isinstance(source, bytes) and not Path(source).is_file():
-        raise FileNotFoundError(f"There is no picture at {name}: check the path, relative to {Path.cwd().name}/.")
+    if isinstance(source, bytes):
+        name, file = f"the uploaded file of {len(source):,} bytes", io.BytesIO(source)
+    else:
+        name, file = str(source), Path(source).expanduser()
+        if not file.is_file():
+            raise FileNotFoundError(f"There is no picture at {name}: check the path, relative to {Path.cwd().name}/.")
     try:
-        picture = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+        picture = Image.open(file)
         if not SMALLEST <= min(picture.size) <= max(picture.size) <= LARGEST:
             raise ValueError(
                 f"{name} has {picture.width} x {picture.height} pixels: each side must have {SMALLEST} to {LARGEST:,}."

@@ -194,7 +194,7 @@ def show_confusion(matrix: np.ndarray, names: Sequence[str]) -> LessonFigure:
     figure, axes = new_figure(f"confusion matrix of {len(names)} classes", 1, 1, side + 0.6, side)
     ax = axes[0, 0]
     ax.imshow(shares**0.5, cmap="Blues", vmin=0, vmax=1)  # the root makes rare confusions visible
-    for row, column in zip(*np.nonzero(shares >= 0.005), strict=True):
+    for row, column in zip(*np.nonzero(shares > 0.005), strict=True):
         color = "white" if shares[row, column] > 0.4 else "black"
         ax.text(column, row, f"{100 * shares[row, column]:.0f}", ha="center", va="center", color=color, fontsize=8)
     ax.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)

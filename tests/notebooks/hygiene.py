@@ -17,6 +17,7 @@ MAX_MB_TOGETHER = 8.0
 MIN_FACTS = 8
 MAX_IGNORED = 1 / 3
 MAX_LINES = 30
+HOT_LINK = re.compile(r"!\[[^\]]*\]\(https?:|<img[^>]+src=.https?:")
 MACHINE_PATH = re.compile(r"(?<![\w./])/(?:home|root|Users|tmp|work|usr|opt|mnt|var)/[\w.-]+|[A-Z]:\\\\?Users")
 
 
@@ -25,6 +26,8 @@ def problems(path: Path) -> list[str]:
     notebook = nbformat.read(path, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
     found = [*_execution(code), *_outputs(code), *_facts(notebook, code)]
+    if any(HOT_LINK.search(cell.source) for cell in notebook.cells if cell.cell_type == "markdown"):
+        found.append("its text shows a picture from the network")
     if notebook.metadata.get("kernelspec", {}).get("name") != "python3":
         found.append("the kernelspec is not python3")
     if "widgets" in notebook.metadata:

@@ -45,7 +45,17 @@ def spoil(folder: Path, name: str, change) -> Path:
 
 def nbval(path: Path) -> subprocess.CompletedProcess:
     """Run one notebook as `make test` does."""
-    command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-p", "no:cacheprovider", "-c", "/dev/null"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--nbval",
+        "--nbval-current-env",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        "/dev/null",
+    ]
     command += [f"--rootdir={path.parent}", f"--nbval-sanitize-with={path.parent / 'nbval_sanitize.cfg'}", str(path)]
     return subprocess.run(command, capture_output=True, text=True, cwd=path.parent, check=False)
 
