@@ -19,5 +19,8 @@ refresh: setup  ## execute the notebooks in place, to commit their new outputs
 lint: setup  ## what pre-commit checks
 	@$(RUN) ruff check . && $(RUN) ruff format --check .
 
+bench: setup  ## speed, as ratios against a baseline of the same run
+	@for benchmark in tests/benchmarks/bench_*.py; do .venv/bin/python $$benchmark || exit 1; done
+
 setup:
 	@$(PYTHON) -m tutorial_utils.bootstrap

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from nbval.plugin import IPyNbCell, IPyNbFile
+from nbval.plugin import IPyNbCell
 
-from tutorial_utils.execution import first_heading
+from tutorial_utils.execution import heading_above
+
+# The stored outputs are those of `mini`, whatever a learner's shell is set to.
+os.environ["TUTORIAL_SCALE"] = "mini"
 
 OUTPUT_TIMEOUT = 60  # nbval gives up after 5 s without output, less than importing TensorFlow can take
 REPORTED = ("torch", "transformers", "keras", "tensorflow", "diffusers", "nbval")
@@ -46,16 +50,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
 
 def heading_of(item: IPyNbCell) -> str:
     """The last heading above a cell, the name by which a reader knows it."""
-    notebook: IPyNbFile = item.parent
-    heading, code_cells = "the beginning", 0
-    for cell in notebook.nb.cells:
-        if cell.cell_type == "markdown":
-            heading = first_heading(cell.source) or heading
-        elif cell.cell_type == "code":
-            if code_cells == item.cell_num:
-                break
-            code_cells += 1
-    return heading
+    cells = item.parent.nb.cells
+    code = [index for index, cell in enumerate(cells) if cell.cell_type == "code"]
+    return heading_above(item.parent.nb, code[item.cell_num])
 
 
 @cache

@@ -123,8 +123,7 @@ def assets_list() -> None:
     table.add_column("where", overflow="fold")
     try:
         for asset, scales in entries():
-            size = readable(asset.size_bytes)
-            table.add_row(asset.name, scales, asset.kind, size, asset.licence, whereabouts(asset))
+            table.add_row(asset.name, scales, asset.kind, asset.size, asset.licence, whereabouts(asset))
     except ValueError as error:
         stop(error)
     console.print(table)
@@ -191,13 +190,6 @@ def whereabouts(asset: asset_store.Asset) -> str:
     if asset.kind in ("bundled", "generated"):
         return asset.kind
     return "to download" if asset.download_bytes else f"in the cache at {asset.location()}"
-
-
-def readable(size: int) -> str:
-    """A number of bytes, in at most seven letters."""
-    if size >= 1e9:
-        return f"{size / 1e9:.1f} GB"
-    return f"{size / 1e6:.{0 if size >= 1e8 else 1}f} MB" if size else "-"
 
 
 def main() -> int:

@@ -84,6 +84,13 @@ class Asset:
         return sum(file.size_bytes for file in self.files)
 
     @property
+    def size(self) -> str:
+        """`size_bytes` for people, in at most seven letters; a dash if there are no files."""
+        if self.size_bytes >= 1e9:
+            return f"{self.size_bytes / 1e9:.1f} GB"
+        return f"{self.size_bytes / 1e6:.{0 if self.size_bytes >= 1e8 else 1}f} MB" if self.size_bytes else "-"
+
+    @property
     def download_bytes(self) -> int:
         """What `fetch` would have to transfer now: nothing if the asset is bundled, generated or in a cache."""
         return 0 if self.kind in ("bundled", "generated") or _sound_copy(self) else self.size_bytes

@@ -50,8 +50,8 @@ def cls_attention(weights: torch.Tensor, grid: tuple[int, int], layer: int = -1)
 def attention_rollout(weights: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
     """How much of each patch reaches [CLS] through all layers (Abnar and Zuidema 2020, https://arxiv.org/abs/2005.00928).
 
-    Heads are averaged; half of the identity is added for the residual connection; the layers' matrices are
-    multiplied.
+    Heads are averaged; each layer's matrix is mixed half and half with the identity, for the residual connection;
+    the layers' matrices are multiplied.
 
     Args:
         weights: (layers, N, heads, T, T), from `attention_weights`.

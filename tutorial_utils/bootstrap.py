@@ -48,14 +48,16 @@ def bring_up_to_date(venv):
             "Creating .venv with Python {}.{}; this happens once and takes about 5 minutes.".format(*sys.version_info)
         )
         create(venv)
+    if os.path.exists(stamp):
+        os.remove(stamp)  # until the update has come to its end, nothing is up to date
     install(venv)
     with open(stamp, "w") as file:
         file.write(wanted)
 
 
 def fingerprint():
-    """A digest of everything that decides what is installed."""
-    digest = hashlib.sha256()
+    """A digest of everything that decides what is installed, and from where."""
+    digest = hashlib.sha256(ROOT.encode())
     for name in INPUTS:
         with open(os.path.join(ROOT, name), "rb") as file:
             digest.update(file.read())

@@ -23,7 +23,9 @@ def upload(draw: Callable[[bytes], Figure], label: str) -> ipywidgets.VBox:
     shown = ipywidgets.Output()
 
     def show(change: dict) -> None:
-        shown.clear_output()
+        shown.clear_output(wait=True)
+        if not change["new"]:
+            return
         with shown:
             try:
                 display(draw(bytes(change["new"][0]["content"])))

@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-SMALLEST, LARGEST = 8, 20_000  # pixels a side
+SMALLEST, LARGEST, KEPT = 8, 20_000, 1_024  # pixels a side
 
 
 def load_picture(source: str | Path | bytes) -> Image.Image:
     """Open a picture as RGB, upright as the camera held it, with transparency laid over white.
+
+    One with a longer side than 1,024 pixels is scaled down to that: no lesson looks at more.
 
     Args:
         source: a path, or the content of a file, as an upload button gives it.
@@ -33,7 +35,9 @@ def load_picture(source: str | Path | bytes) -> Image.Image:
             raise ValueError(
                 f"{name} has {picture.width} x {picture.height} pixels: each side must have {SMALLEST} to {LARGEST:,}."
             )
-        return _as_rgb(ImageOps.exif_transpose(picture))
+        picture = _as_rgb(ImageOps.exif_transpose(picture))
+        picture.thumbnail((KEPT, KEPT))
+        return picture
     except UnidentifiedImageError as error:
         raise ValueError(f"{name} is not a picture that can be read: save it as PNG or JPEG.") from error
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:

@@ -179,7 +179,8 @@ def show_top_k(
         draw_image(axes[0, 0], image)
     ax = axes[0, -1]
     colors = [ACCENT] + [QUIET] * (len(best) - 1)
-    bars = ax.barh([names[i] for i in best], probabilities[best], color=colors)
+    bars = ax.barh(range(len(best)), probabilities[best], color=colors)  # by number: two names may be the same
+    ax.set_yticks(range(len(best)), [names[i] for i in best])
     ax.bar_label(bars, fmt="%.3f", padding=3, fontsize=8)
     ax.invert_yaxis()
     ax.set(xlim=(0, 1.12), xlabel="probability")
@@ -230,10 +231,10 @@ def show_images(
     right: Sequence[bool] | None = None,
 ) -> LessonFigure:
     """Images, each (C, H, W) or (H, W), in a grid; a caption is red where `right` is False."""
-    rows = math.ceil(len(images) / columns)
+    rows = max(1, math.ceil(len(images) / columns))
     captions = list(captions) or [""] * len(images)
     side = width / columns
-    lines = max(caption.count("\n") + 1 if caption else 0 for caption in captions)
+    lines = max((caption.count("\n") + 1 if caption else 0 for caption in captions), default=0)
     figure, axes = new_figure(f"{len(images)} images", rows, columns, width, rows * (side + 0.17 * lines))
     for index, ax in enumerate(axes.flat):
         if index < len(images):

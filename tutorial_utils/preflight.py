@@ -14,6 +14,12 @@ import psutil
 from tutorial_utils import assets, runtime
 
 LESSONS = Path(__file__).with_name("lessons.toml")
+ORIGINS = {
+    "bundled": "bundled",
+    "generated": "made on the spot",
+    "hub": "from ModelScope or Hugging Face",
+    "url": "from the web",
+}
 
 
 @dataclass(frozen=True)
@@ -53,9 +59,9 @@ class Card:
         other = "full" if self.scale == "mini" else "mini"
         rows = [
             ("scale", f"{self.scale}, about {self.minutes:g} min on two processor cores"),
-            ("checkpoint", f"{checkpoint.title} ({_size(checkpoint)}, {checkpoint.kind})"),
-            ("data", "; ".join(f"{asset.title} ({_size(asset)}, {asset.kind})" for asset in data)),
-            (f"at {other}", f"{self.instead.title} ({_size(self.instead)}, {self.instead.kind})"),
+            ("checkpoint", _describe(checkpoint)),
+            ("data", "; ".join(map(_describe, data))),
+            (f"at {other}", _describe(self.instead)),
             ("to download", f"{self.download_gb:.2f} GB" if self.download_gb else "nothing"),
         ]
         rows += [
@@ -162,7 +168,5 @@ def _gpu_gb() -> float:
     return torch.cuda.mem_get_info()[0] / 1e9 if torch.cuda.is_available() else 0.0
 
 
-def _size(asset: assets.Asset) -> str:
-    if not asset.size_bytes:
-        return "no files"
-    return f"{asset.size_bytes / 1e9:.1f} GB" if asset.size_bytes > 1e9 else f"{asset.size_bytes / 1e6:.1f} MB"
+def _describe(asset: assets.Asset) -> str:
+    return f"{asset.title} ({ORIGINS[asset.kind]}, {asset.size})"

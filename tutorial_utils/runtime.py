@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import sys
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -75,8 +76,8 @@ def seed_everything(seed: int) -> None:
 def use_threads(count: int | None = None) -> int:
     """Set how many threads torch computes with, and return that number: all the cores we may use by default.
 
-    In a container torch can count the machine's cores instead of ours, and more threads than cores are the
-    largest cost of a small model.
+    A process can be bound to fewer cores than the machine has, and more threads than cores are the largest cost
+    of a small model.
     """
     import torch
 
@@ -87,13 +88,11 @@ def use_threads(count: int | None = None) -> int:
 
 
 def quiet_libraries() -> None:
-    """Switch off the progress bars and hints that `transformers` and `diffusers` print while they load a model."""
-    import diffusers
-    import transformers
-
-    for library in (diffusers, transformers):
-        library.utils.logging.set_verbosity_error()
-        library.utils.logging.disable_progress_bar()
+    """Switch off the progress bars and hints of `transformers` and `diffusers`, as far as they are imported."""
+    for name in ("transformers", "diffusers"):
+        if library := sys.modules.get(name):
+            library.utils.logging.set_verbosity_error()
+            library.utils.logging.disable_progress_bar()
 
 
 def cores() -> int:

@@ -16,7 +16,7 @@ MAX_MB = 3.0
 MAX_MB_TOGETHER = 8.0
 MIN_FACTS = 8
 MAX_IGNORED = 1 / 3
-MAX_LINES = 30
+MAX_LINES = 20
 HOT_LINK = re.compile(r"!\[[^\]]*\]\(https?:|<img[^>]+src=.https?:")
 MACHINE_PATH = re.compile(r"(?<![\w./])/(?:home|root|Users|tmp|work|usr|opt|mnt|var)/[\w.-]+|[A-Z]:\\\\?Users")
 

@@ -1,0 +1,57 @@
+"""Lesson 1's inference: what threads and fused attention are worth, as ratios against a baseline of the same run.
+
+python tests/benchmarks/bench_vit.py
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from transformers import ViTForImageClassification
+
+from tutorial_utils import runtime
+from tutorial_utils.assets import fetch
+
+IMAGES, ROUNDS = 250, 7
+
+
+def main() -> None:
+    """Print the images per second of each variant, and its ratio to one thread with plain attention."""
+    runtime.quiet_libraries()
+    model = ViTForImageClassification.from_pretrained(fetch("vit")).eval()
+    side = model.config.image_size
+    pixels = torch.rand(IMAGES, model.config.num_channels, side, side) * 2 - 1
+    variants = [(threads, kind) for kind in ("eager", "sdpa") for threads in range(1, runtime.cores() + 1)]
+    seconds = measure({variant: lambda variant=variant: forward(model, pixels, *variant) for variant in variants})
+    baseline = statistics.median(seconds[1, "eager"])
+    for (threads, kind), times in seconds.items():
+        middle = statistics.median(times)
+        ratio = baseline / middle
+        print(f"{threads} thread(s), {kind:5} attention: {IMAGES / middle:7.0f} images/s, {ratio:.2f} x the baseline")
+
+
+@torch.inference_mode()
+def forward(model: ViTForImageClassification, pixels: torch.Tensor, threads: int, attention: str) -> None:
+    """Classify all images once."""
+    runtime.use_threads(threads)
+    model.set_attn_implementation(attention)
+    model(pixels)
+
+
+def measure(variants: dict[tuple, Callable[[], None]]) -> dict[tuple, list[float]]:
+    """Seconds of each variant in turn, round by round, so that a drift of the machine's speed meets all alike."""
+    seconds = {name: [] for name in variants}
+    for round_number in range(ROUNDS + 1):
+        for name, call in variants.items():
+            started = time.perf_counter()
+            call()
+            if round_number:  # the first round warms up
+                seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+if __name__ == "__main__":
+    main()
