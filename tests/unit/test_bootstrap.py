@@ -23,7 +23,7 @@ def project(tmp_path, monkeypatch):
     def create(folder):
         calls.append("create")
         python = Path(bootstrap.venv_python(folder))
-        python.parent.mkdir(parents=True)
+        python.parent.mkdir(parents=True, exist_ok=True)
         python.write_text("")
 
     def pip(command, **options):
@@ -71,7 +71,32 @@ def test_a_failed_installation_is_tried_again(project, monkeypatch):
         with pytest.raises(SetupError):
             bootstrap.bring_up_to_date(project.venv)
     bootstrap.bring_up_to_date(project.venv)
-    assert project.calls == ["create", "pip"]
+    assert project.calls == ["create", "create", "pip"]  # the first may have been cut off before pip was in it
+
+
+def test_after_a_failed_update_the_former_inputs_are_not_up_to_date_either(project, monkeypatch):
+    bootstrap.bring_up_to_date(project.venv)
+    inputs = Path(bootstrap.ROOT) / bootstrap.INPUTS[0]
+    former = inputs.read_text()
+    inputs.write_text("# changed\n")
+    with monkeypatch.context() as patch:
+        pip_fails(patch, "ERROR: no\n")
+        with pytest.raises(SetupError):
+            bootstrap.bring_up_to_date(project.venv)
+    inputs.write_text(former)
+    bootstrap.bring_up_to_date(project.venv)
+    assert project.calls[-1] == "pip"
+    assert len(project.calls) == 4
+
+
+def test_a_moved_project_is_installed_again(tmp_path, project, monkeypatch):
+    before = bootstrap.fingerprint()
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    for name in bootstrap.INPUTS:
+        (moved / name).write_text((tmp_path / name).read_text())
+    monkeypatch.setattr(bootstrap, "ROOT", str(moved))
+    assert bootstrap.fingerprint() != before
 
 
 def test_an_environment_that_was_deleted_is_created_again(project):

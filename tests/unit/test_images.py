@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tutorial_utils.images import LARGEST, SMALLEST, as_garment, load_picture
+from tutorial_utils.images import KEPT, LARGEST, SMALLEST, as_garment, load_picture
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -99,9 +99,14 @@ def test_a_flat_16_bit_picture_does_not_divide_by_zero():
     assert (pixels == 0).all()
 
 
-@pytest.mark.parametrize("size", [(SMALLEST, SMALLEST), (SMALLEST, 500), (LARGEST, SMALLEST)])
+@pytest.mark.parametrize("size", [(SMALLEST, SMALLEST), (SMALLEST, 500), (KEPT, KEPT)])
 def test_sides_within_the_limits_are_read(size):
     assert load_picture(encoded(Image.new("1", size))).size == size
+
+
+def test_a_large_picture_is_scaled_down_and_keeps_its_shape():
+    assert load_picture(encoded(Image.new("1", (4 * KEPT, 2 * KEPT)))).size == (KEPT, KEPT // 2)
+    assert max(load_picture(encoded(Image.new("1", (LARGEST, SMALLEST)))).size) == KEPT
 
 
 @pytest.mark.parametrize("size", [(1, 1), (SMALLEST - 1, 100), (100, SMALLEST - 1), (LARGEST + 1, 10), (10, 30_000)])
