@@ -67,8 +67,10 @@ def run(
     in_place: Annotated[bool, typer.Option("--in-place", help="Store the new outputs in notebooks/.")] = False,
 ) -> None:
     """Execute notebooks at TUTORIAL_SCALE and summarise what they took."""
-    from tutorial_utils.execution import find_notebooks
+    from tutorial_utils.execution import ROOT, find_notebooks
 
+    if out.resolve() == ROOT / "notebooks":
+        stop(f"--out {out} would overwrite the committed notebooks: use --in-place if that is what you want.")
     try:
         scale, paths = runtime.scale(), find_notebooks(names)
     except ValueError as error:
@@ -200,6 +202,9 @@ def main() -> int:
         if message := error.format_message():  # empty where only the help is shown
             complain(f"{message} (--help shows what there is.)")
         return 2
+    except (KeyboardInterrupt, typer.Abort):
+        complain("Interrupted: what was finished is kept, and a download goes on from here next time.")
+        return 130
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import functools
 import html
 import shutil
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -46,7 +46,7 @@ class Card:
     uses: tuple[assets.Asset, ...]
     instead: assets.Asset
     needs: tuple[Need, ...]
-    download_gb: float = field(default=0.0)
+    download_gb: float
 
     @property
     def ready(self) -> bool:
@@ -165,7 +165,10 @@ def _gpu_gb() -> float:
     """Free memory of the GPU that would be used, in GB; 0 without one."""
     import torch
 
-    return torch.cuda.mem_get_info()[0] / 1e9 if torch.cuda.is_available() else 0.0
+    where = runtime.device()
+    if where.type == "cuda":
+        return torch.cuda.mem_get_info(where)[0] / 1e9
+    return torch.mps.recommended_max_memory() / 1e9 if where.type == "mps" else 0.0
 
 
 def _describe(asset: assets.Asset) -> str:

@@ -18,6 +18,7 @@ MIN_FACTS = 8
 MAX_IGNORED = 1 / 3
 MAX_LINES = 20
 HOT_LINK = re.compile(r"!\[[^\]]*\]\(https?:|<img[^>]+src=.https?:")
+TIMING = re.compile(r"\b\d+(\.\d+)? ?(ms|µs|s/it|it/s)\b|\bWall time")
 MACHINE_PATH = re.compile(r"(?<![\w./])/(?:home|root|Users|tmp|work|usr|opt|mnt|var)/[\w.-]+|[A-Z]:\\\\?Users")
 
 
@@ -58,6 +59,8 @@ def _outputs(code: list[NotebookNode]) -> list[str]:
                 found.append(f"code cell {number} stores stderr")
             if WIDGET in output.get("data", {}):
                 found.append(f"code cell {number} stores a widget")
+            if match := TIMING.search(_text(output)):
+                found.append(f"code cell {number} stores the timing {match.group()}")
             if match := MACHINE_PATH.search(_text(output)):
                 found.append(f"code cell {number} stores the path {match.group()}")
     return found

@@ -50,6 +50,11 @@ MISTAKES = {
     ),
     "a wrong scale of a card": (["preflight", "01"], {"TUTORIAL_SCALE": "huge"}, ["TUTORIAL_SCALE='huge'"]),
     "an unknown lesson": (["preflight", "99"], {}, ["'99'", "01_vit_inference"]),
+    "copies over the committed notebooks": (
+        ["run", "--out", str(execution.ROOT / "notebooks")],
+        {},
+        ["would overwrite", "--in-place"],
+    ),
     "an unknown notebook": (["run", "99"], {}, ["No notebook starts with '99'", "01_vit_inference"]),
     "storing outputs of another scale": (
         ["run", "--in-place"],

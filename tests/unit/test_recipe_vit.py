@@ -1,5 +1,7 @@
 """The recipe of ViT-mini on tiny inputs: what it trains on, and that a resumed run is the same run."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -290,3 +292,10 @@ def test_a_state_is_replaced_in_one_step(tmp_path):
 def test_a_table_is_written_with_a_header(tmp_path):
     write_csv(tmp_path / "new" / "a.csv", [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25}])
     assert (tmp_path / "new" / "a.csv").read_text() == "epoch,loss\n1,0.5\n2,0.25\n"
+
+
+def test_a_state_of_another_recipe_is_refused(tmp_path, monkeypatch):
+    train(*NETWORKS["convolution"], tmp_path, seed=0)
+    monkeypatch.setitem(globals(), "RECIPE", replace(RECIPE, ema_decay=0.5))
+    with pytest.raises(ValueError, match="belongs to another recipe"):
+        train(*NETWORKS["convolution"], tmp_path, seed=0)

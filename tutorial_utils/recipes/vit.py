@@ -217,6 +217,8 @@ class Run:
     def _resume(self) -> None:
         if (state := load_state(self.path)) is None:
             return
+        if state["recipe"] != asdict(self.recipe):
+            raise ValueError(f"{self.path} belongs to another recipe, {state['recipe']}: choose another --work folder.")
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
@@ -232,6 +234,7 @@ class Run:
                 "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
                 "rows": self.rows,
                 "best": self.best,
+                "recipe": asdict(self.recipe),
             },
         )
 

@@ -1,0 +1,34 @@
+"""What the README and the data's page point at exists."""
+
+import json
+import re
+
+import pytest
+
+from tutorial_utils.execution import ROOT
+
+PAGES = [ROOT / "README.md", ROOT / "data" / "README.md"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_relative_links_lead_somewhere(page):
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_readme_is_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 150
+
+
+def test_readme_quotes_the_measured_accuracy():
+    metrics = json.loads((ROOT / "data" / "checkpoints" / "vit-mini" / "metrics.json").read_text())
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"right on {metrics['test_accuracy']:.1%}" in readme
+    assert f"{metrics['parameters'] / 1e6:.2f} million" in readme
+
+
+def test_readme_names_every_make_target_that_exists():
+    targets = re.findall(r"^(\w+): setup", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [target for target in ("notebooks", "test", "lab", "refresh") if target not in targets] == []
+    assert [target for target in targets if f"make {target}" not in readme] == []
