@@ -1,4 +1,4 @@
-"""How nbval runs the notebooks: patient with slow cells, deaf to stderr, and quick to stop after a failure."""
+"""How nbval runs the notebooks: patient with slow cells, deaf to stderr, done at a failure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from tutorial_utils.execution import heading_above
 # The stored outputs are those of `mini`, whatever a learner's shell is set to.
 os.environ["TUTORIAL_SCALE"] = "mini"
 
-OUTPUT_TIMEOUT = 60  # nbval gives up after 5 s without output, less than importing TensorFlow can take
+OUTPUT_TIMEOUT = (
+    60  # nbval gives up after 5 s without output, less than importing TensorFlow can take
+)
 REPORTED = ("torch", "transformers", "keras", "tensorflow", "diffusers", "nbval")
 
 
@@ -36,7 +38,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         notebook.skip_compare += ("stderr",)
     if item.cell.execution_count is None and item.cell.source.strip():
         notebook.first_failure = item.name
-        pytest.fail("The cell is stored without having been executed: run `make refresh`.", pytrace=False)
+        pytest.fail(
+            "The cell is stored without having been executed: run `make refresh`.",
+            pytrace=False,
+        )
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -44,7 +49,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
     report = (yield).get_result()
     if report.failed and isinstance(item, IPyNbCell):
         item.parent.first_failure = item.name
-        report.sections.append(("where", f"{Path(item.path).name}, {item.name}, under '{heading_of(item)}'"))
+        report.sections.append(
+            ("where", f"{Path(item.path).name}, {item.name}, under '{heading_of(item)}'")
+        )
         report.sections.append(("machine", machine()))
 
 
@@ -57,8 +64,9 @@ def heading_of(item: IPyNbCell) -> str:
 
 @cache
 def machine() -> str:
-    """Versions and device, without which a difference in the last digits cannot be understood."""
+    """Versions and device, which explain a difference in the last digits."""
     from tutorial_utils import runtime
 
     versions = ", ".join(f"{name} {version(name)}" for name in REPORTED)
-    return f"{versions}; Python {platform.python_version()}, {platform.machine()}, {runtime.device()}"
+    python = f"Python {platform.python_version()}, {platform.machine()}"
+    return f"{versions}; {python}, {runtime.device()}"
