@@ -133,6 +133,7 @@ def preflight(lesson: str, scale: str | None = None) -> Card:
         raise ValueError(f"{lesson!r} is the beginning of several lessons: {[name, *others]}.")
     entry = _table()[name]
     uses = tuple(assets.find(asset, chosen) for asset in entry["assets"])
+    missing = [asset for asset in uses if asset.download_bytes]
     return Card(
         lesson=name,
         title=entry["title"],
@@ -140,24 +141,24 @@ def preflight(lesson: str, scale: str | None = None) -> Card:
         minutes=entry[chosen]["minutes"],
         uses=uses,
         instead=assets.find(entry["assets"][0], "full" if chosen == "mini" else "mini"),
-        needs=tuple(_needs(entry[chosen], uses)),
-        download_gb=_download_gb(uses),
+        needs=tuple(_needs(entry[chosen], missing)),
+        download_gb=_size_gb(missing),
     )
 
 
-def _download_gb(uses: tuple[assets.Asset, ...]) -> float:
-    return sum(asset.download_bytes for asset in uses) / 1e9
+def _size_gb(missing: list[assets.Asset]) -> float:
+    return sum(asset.size_bytes for asset in missing) / 1e9
 
 
-def _needs(required: dict, uses: tuple[assets.Asset, ...]) -> list[Need]:
-    """What is required of memory, GPU memory and disk, leaving out what is not."""
+def _needs(required: dict, missing: list[assets.Asset]) -> list[Need]:
+    """What is required of memory, GPU memory and disk (for the assets that are missing), leaving out what is not."""
     needs = [Need("memory", required["memory_gb"], psutil.virtual_memory().available / 1e9)]
     if required["gpu_gb"]:
         needs.append(Need("GPU memory", required["gpu_gb"], _gpu_gb()))
-    if download_gb := _download_gb(uses):
-        folder = next(asset.location() for asset in uses if asset.download_bytes)  # in the cache it would go to
+    if missing:
+        folder = assets.destination(missing[0])
         there = next(parent for parent in folder.parents if parent.exists())
-        needs.append(Need("disk", round(download_gb * 1.1, 2), shutil.disk_usage(there).free / 1e9))
+        needs.append(Need("disk", round(_size_gb(missing) * 1.1, 2), shutil.disk_usage(there).free / 1e9))
     return needs
 
 
