@@ -246,15 +246,16 @@ def _file_problem(asset: Asset, file: AssetFile, path: Path) -> str | None:
         return f"{path} is damaged: expected SHA-256 {file.sha256}, found {found}."
     if file.bytes is not None and path.stat().st_size != file.bytes:
         return f"{path} has {path.stat().st_size:,} bytes instead of {file.bytes:,}."
-    if asset.editions and not _edition(asset, path):
+    if asset.editions and not edition(asset, path):
         known = ", ".join(f"{edition.md5} ({edition.name})" for edition in asset.editions)
         return f"{path} is no known edition: it has the MD5 {_digest(path, 'md5')}, known are {known}."
     return None if _ends_where_it_says(path) else f"{path} is empty, cut short, or not what its name says."
 
 
-def _edition(asset: Asset, path: Path) -> Edition | None:
+def edition(asset: Asset, path: Path) -> Edition | None:
+    """Which of the asset's known editions a file is, by its MD5; None if it is none of them."""
     found = _digest(path, "md5")
-    return next((edition for edition in asset.editions if edition.md5 == found), None)
+    return next((known for known in asset.editions if known.md5 == found), None)
 
 
 def _digest(path: Path, algorithm: str) -> str:
@@ -348,7 +349,7 @@ def write_stamp(asset: Asset, folder: Path, source: str) -> dict:
         path = folder / file.path
         stamp["files"][file.path] = {"bytes": path.stat().st_size, "sha256": _digest(path, "sha256")}
         if asset.editions:
-            stamp["edition"] = _edition(asset, path).name
+            stamp["edition"] = edition(asset, path).name
     draft = folder / f"{STAMP}.{os.getpid()}"
     draft.write_text(json.dumps(stamp, indent=2), encoding="utf-8")
     draft.replace(folder / STAMP)  # in one step: another process sees no stamp or a whole one

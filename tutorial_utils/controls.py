@@ -34,3 +34,18 @@ def upload(draw: Callable[[bytes], Figure], label: str) -> ipywidgets.VBox:
 
     button.observe(show, names="value")
     return ipywidgets.VBox([button, shown])
+
+
+def progress(total: int) -> Callable[[int, str], None]:
+    """A progress bar for work of `total` steps, and the function that moves it: ``show(done, text)``.
+
+    It changes in place, as a printed line does, but leaves nothing in the stored notebook.
+    """
+    bar = ipywidgets.IntProgress(max=total)
+    words = ipywidgets.Label()
+    display(ipywidgets.HBox([bar, words]))
+
+    def show(done: int, text: str) -> None:
+        bar.value, words.value = done, f"{done} of {total}, {text}"
+
+    return show

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -93,6 +95,23 @@ def quiet_libraries() -> None:
         if library := sys.modules.get(name):
             library.utils.logging.set_verbosity_error()
             library.utils.logging.disable_progress_bar()
+
+
+@contextlib.contextmanager
+def silent_startup() -> Iterator[None]:
+    """Drop what compiled code writes to stderr, such as TensorFlow's notices while it is imported and first used.
+
+    Exceptions are raised as ever.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # for later notices; the first ones ignore it
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def cores() -> int:

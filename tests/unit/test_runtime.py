@@ -113,3 +113,17 @@ def test_cores_are_those_that_this_process_may_use():
         assert runtime.cores() == 1
     finally:
         os.sched_setaffinity(0, before)
+
+
+def test_a_silent_startup_drops_what_compiled_code_writes_and_nothing_after_it(capfd):
+    with runtime.silent_startup():
+        os.write(2, b"a notice")
+    os.write(2, b"a warning")
+    assert capfd.readouterr().err == "a warning"
+
+
+def test_a_silent_startup_raises_as_ever_and_gives_stderr_back(capfd):
+    with pytest.raises(ImportError, match="no such"), runtime.silent_startup():
+        raise ImportError("no such module")
+    os.write(2, b"here")
+    assert capfd.readouterr().err == "here"
