@@ -112,14 +112,17 @@ class Volumes:
     about: str
 
 
+EARLIER_TRAIN_COUNT = 972
+"""Training volumes in the older edition of OrganMNIST3D, one more than in the present one."""
+
 SYNTHETIC = "synthetic volumes in the format of OrganMNIST3D, drawn by formula: no medical data"
 
 
 def organmnist3d(scale: str | None = None) -> Volumes:
     """OrganMNIST3D at `full`, its synthetic stand-in at `mini` (see `organs`).
 
-    The real set (Yang et al. 2023, https://doi.org/10.1038/s41597-022-01721-8) has 1,742 crops of CT scans, one organ
-    each, from the LiTS benchmark (Bilic et al. 2023); it is downloaded once.
+    The real set (Yang et al. 2023, https://doi.org/10.1038/s41597-022-01721-8) has 1,742 crops of CT scans (one more
+    in its older edition), one organ each, from the LiTS benchmark (Bilic et al. 2023); it is downloaded once.
 
     Args:
         scale: ``"mini"`` or ``"full"``; the environment variable TUTORIAL_SCALE decides if None.
@@ -154,7 +157,7 @@ def read_organmnist3d(path: Path, about: str) -> Volumes:
 
     Args:
         path: a zip archive of six arrays, ``train_images`` (971, 28, 28, 28) of bytes, ``train_labels`` (971, 1) of
-            integers from 0 to 10, and the same for ``val`` (161) and ``test`` (610).
+            integers from 0 to 10, and the same for ``val`` (161) and ``test`` (610). The older edition has 972.
         about: a sentence on what the volumes are.
 
     Raises:
@@ -164,6 +167,8 @@ def read_organmnist3d(path: Path, about: str) -> Volumes:
     splits = {}
     for split, count in counts.items():
         images, labels = _read_array(path, f"{split}_images"), _read_array(path, f"{split}_labels")
+        if split == "train" and images.shape[:1] == (EARLIER_TRAIN_COUNT,):
+            count = EARLIER_TRAIN_COUNT
         if images.dtype != np.uint8 or images.shape != (count, *3 * [organs.SIDE]):
             raise ValueError(
                 f"{path}: {split}_images is {images.dtype} of shape {images.shape}; "
@@ -176,7 +181,9 @@ def read_organmnist3d(path: Path, about: str) -> Volumes:
             )
         if labels.min() < 0 or labels.max() >= len(names):
             wrong = labels[(labels < 0) | (labels >= len(names))][0]
-            raise ValueError(f"{path}: {split}_labels holds {wrong}; labels go from 0 to {len(names) - 1}.")
+            raise ValueError(
+                f"{path}: {split}_labels holds {wrong}; labels go from 0 to {len(names) - 1}. Fetch the file again."
+            )
         splits[split] = images, labels[:, 0].astype(np.int64)
     return Volumes(**splits, names=names, about=about)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import nbformat
 import psutil
@@ -91,6 +94,34 @@ def execute(path: Path, progress: Callable[[int, int], None]) -> tuple[NotebookN
     strip_widgets(notebook)
     seconds = time.perf_counter() - started
     return notebook, Outcome(path.stem, seconds, memory.peak / 1e9, count_facts(notebook), error)
+
+
+def definitions(path: Path, **given: Any) -> ModuleType:
+    """What a notebook defines, without running the lesson: for tests and benchmarks of the code in its cells.
+
+    Args:
+        given: values of the lesson's that its definitions refer to, such as the data.
+
+    Returns:
+        A module with the notebook's imports, functions, classes and CONSTANTS, executed in order.
+    """
+    module = ModuleType(path.stem)
+    module.__dict__.update(given)
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "code":
+            tree = ast.parse(cell.source, path.name)
+            tree.body = [node for node in tree.body if _defines(node)]
+            exec(compile(tree, path.name, "exec", dont_inherit=True), module.__dict__)
+    return module
+
+
+def _defines(node: ast.stmt) -> bool:
+    if isinstance(node, ast.With):
+        return all(isinstance(inner, ast.Import | ast.ImportFrom) for inner in node.body)
+    if isinstance(node, ast.Assign):
+        names = [name.id for target in node.targets for name in ast.walk(target) if isinstance(name, ast.Name)]
+        return all(len(name) > 1 and name.isupper() for name in names)  # one capital letter is a mere number
+    return isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef)
 
 
 class SilentOutput(OutputWidget):

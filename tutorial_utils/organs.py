@@ -59,7 +59,7 @@ ORGANS = {
         0.60,
         (
             Blob((0.0, 0.0, 0.0), (0.50, 0.45, 0.85)),
-            Blob((0.58, -0.05, 0.0), (0.34, 0.32, 0.32), carve=True),
+            Blob((0.52, -0.05, 0.0), (0.38, 0.40, 0.40), carve=True),
             Blob((0.12, 0.0, 0.0), (0.20, 0.18, 0.42), tone=-0.15),
         ),
     ),
@@ -119,7 +119,7 @@ ORGANS = {
 
 TURN = 0.30  # standard deviation of the rotation about each axis, in radians
 SHIFT = 0.20  # largest shift along each axis, in half sides of the box
-SCALE = (0.75, 1.10)  # smallest and largest size of an organ, and within 15% of it along each axis
+SCALE = (0.90, 1.30)  # smallest and largest size of an organ, and within 15% of it along each axis
 TONE = 0.04  # standard deviation of an organ's brightness
 NEIGHBOURS = 4
 NOISE = (0.02, 0.06)  # smallest and largest standard deviation of a volume's noise

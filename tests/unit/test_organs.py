@@ -331,3 +331,10 @@ def test_scale_defaults_to_the_environment(hub, monkeypatch):
 def test_unknown_scale_is_named():
     with pytest.raises(ValueError, match="scale='huge'.*'mini'.*'full'"):
         organmnist3d("huge")
+
+
+def test_the_older_edition_has_one_more_training_volume(tmp_path):
+    path = tmp_path / "organmnist3d.npz"
+    path.write_bytes(npz(arrays(COUNTS | {"train": 972})))
+    volumes = read_organmnist3d(path, "older")
+    assert len(volumes.train[0]) == len(volumes.train[1]) == 972
