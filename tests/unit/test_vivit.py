@@ -323,6 +323,14 @@ def test_every_tubelet_counts(models, kind):
     assert (np.abs(probabilities[1:] - probabilities[0]).max(axis=1) > 1e-4).all()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_mean_of_all_tokens_goes_to_the_classifier(lesson, models, kind):
+    *_, norm, _, classify = models[kind].layers
+    parts = lesson.keras.Model(models[kind].input, [norm.output, classify.input])(noise(2, *SHAPE))
+    tokens, pooled = (lesson.ops.convert_to_numpy(part) for part in parts)
+    np.testing.assert_allclose(pooled, tokens.mean(axis=(1, 2)), atol=1e-5)
+
+
 def test_a_half_of_the_heads_for_each_view_costs_no_weights(models):
     count = {kind: model.count_params() for kind, model in models.items()}
     assert count["factorised dot-product"] == count["joint"] == count["factorised encoder"]
