@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -18,6 +20,8 @@ from tutorial_utils import runtime
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Helpers of the video transformer notebooks.")
 assets_app = typer.Typer(no_args_is_help=True, help="The checkpoints and data sets of the lessons.")
 app.add_typer(assets_app, name="assets")
+sample_app = typer.Typer(no_args_is_help=True, help="Images and videos, generated into a folder.")
+app.add_typer(sample_app, name="sample")
 console = Console()
 
 ScaleOption = Annotated[str | None, typer.Option("--scale", help="mini or full; TUTORIAL_SCALE by default.")]
@@ -84,20 +88,10 @@ def run(
 
 def run_one(path: Path, out: Path | None):
     """Execute one notebook under a progress line; write its copies to `out`, or itself if that is None."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
     from tutorial_utils.execution import execute, write_html, write_notebook
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("cells"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task(path.stem, total=None)
-        notebook, outcome = execute(path, lambda done, total: progress.update(task, completed=done, total=total))
+    with bar(path.stem, "cells") as progress:
+        notebook, outcome = execute(path, progress)
     if out is not None:
         write_notebook(notebook, out / path.name)
         write_html(notebook, out / f"{path.stem}.html")
@@ -174,6 +168,47 @@ def assets_verify(
     for name in sorted(absent):
         complain(f"{name} is not on this machine.")
     raise typer.Exit(1 if damaged or absent else 0)
+
+
+@sample_app.command("uvit")
+def sample_uvit(
+    out: Annotated[Path, typer.Option(help="Folder for samples.npz and grid.png; interrupted runs go on from it.")],
+    classes: Annotated[str, typer.Option(help="Numbers or names, separated by commas.")] = "all",
+    num: Annotated[int, typer.Option(min=1, help="Samples of each class.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="Sample k of a seed is the same in every run.")] = 0,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of the scheduler; the lesson's by default.")] = None,
+    guidance: Annotated[float | None, typer.Option(min=0, help="1 is none; the lesson's by default.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="The lesson's by default.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Samples at once.")] = 50,
+    scale: ScaleOption = None,
+) -> None:
+    """Images by class (lesson 3). With several processes: accelerate launch -m tutorial_utils sample uvit ..."""
+    chosen = chosen_scale(scale)
+    from tutorial_utils import sampling
+
+    runtime.quiet_libraries()
+    given = {"steps": steps, "guidance_scale": guidance, "scheduler": scheduler}
+    settings = replace(sampling.SETTINGS[chosen], **{name: value for name, value in given.items() if value is not None})
+    try:
+        generator = sampling.load_generator(chosen)
+        labels = [label for label in sampling.chosen_classes(classes, generator) for _ in range(num)]
+        with bar("sampling", "batches", shown=sampling.is_main_process()) as progress:
+            sampling.sample_to_folder(generator, labels, seed, settings, out, batch_size, progress)
+    except (ValueError, OSError, asset_store.AssetError) as error:
+        stop(error)
+    if sampling.is_main_process():
+        typer.echo(out)
+
+
+@contextlib.contextmanager
+def bar(title: str, unit: str, shown: bool = True) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar, moved by a function of what is done and the total."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not shown) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def entries(scale: runtime.Scale | None = None) -> list[tuple[asset_store.Asset, str]]:

@@ -2,7 +2,7 @@
 
 python tests/benchmarks/bench_vivit.py [--seeds 3] [--epochs N]
 
-With KERAS_BACKEND=torch or jax it measures that backend. On two processor cores and three seeds: about 25 minutes.
+With KERAS_BACKEND=torch or jax it measures that backend. On two processor cores and three seeds: about half an hour.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from transformers import ViTConfig, ViTForImageClassification
 
 from tutorial_utils.recipes import vit
 from tutorial_utils.recipes.training import hybrid_optimizers, load_state, save_state, warmup_cosine, write_csv
-from tutorial_utils.recipes.vit import Recipe, Run, Split, augment, student_logits
+from tutorial_utils.recipes.vit import EpochRun, Recipe, Split, augment, student_logits
 
 CPU = torch.device("cpu")
 BLACK = -1.0
@@ -224,18 +224,18 @@ def tiny_convolution() -> tuple[nn.Module, list]:
     return model, [torch.optim.AdamW(model.parameters(), lr=1e-2)]
 
 
-def train(build, logits_of, work, seed: int, stop_before: int | None = None) -> Run:
+def train(build, logits_of, work, seed: int, stop_before: int | None = None) -> EpochRun:
     """Train three epochs from a seed, as far as `stop_before`, where the power fails."""
     torch.manual_seed(seed)
     model, optimizers = build()
-    run = Run("tiny", model, optimizers, 1e-2, 3, RECIPE, work)
+    run = EpochRun("tiny", model, optimizers, 1e-2, 3, RECIPE, work)
 
     def loss_of(model, x, y, epoch):
         if epoch == stop_before:
             raise KeyboardInterrupt
         return F.cross_entropy(logits_of(model, x), y)
 
-    run.fit(DATA, DATA, loss_of, logits_of, CPU)
+    run.fit_epochs(DATA, DATA, loss_of, logits_of, CPU)
     return run
 
 

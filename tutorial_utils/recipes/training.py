@@ -1,15 +1,114 @@
-"""What every recipe needs: a resumable state, a learning-rate schedule, an average of the weights, a log."""
+"""What every recipe needs: a resumable run, a learning-rate schedule, an average of the weights, a log."""
 
 from __future__ import annotations
 
 import csv
+import logging
 import math
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+log = logging.getLogger("recipes")
+
+
+class Run:
+    """One resumable training: a model, the average of its weights, its optimisers, and the rows of its log.
+
+    Args:
+        path: the file of the resumable state. If it is there, the run goes on from it.
+        model: on its device already.
+        optimizers: over the model's parameters; their learning rate is set at every step.
+        recipe: a dataclass with `seed` and `ema_decay`. A state belongs to one recipe.
+
+    Raises:
+        ValueError: the state at `path` belongs to another recipe.
+    """
+
+    def __init__(self, path: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], recipe):
+        self.path, self.model, self.optimizers, self.recipe = path, model, optimizers, recipe
+        self.average = ema(model, recipe.ema_decay)
+        self.step = 0
+        self.rows: list[dict] = []
+        self.best: dict = {}
+        self._resume()
+
+    def _resume(self) -> None:
+        if (state := load_state(self.path)) is None:
+            return
+        if state["recipe"] != asdict(self.recipe):
+            raise ValueError(f"{self.path} belongs to another recipe, {state['recipe']}: choose another --work folder.")
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.step, self.rows, self.best = state["step"], state["rows"], state["best"]
+
+    def save(self) -> None:
+        """Write the resumable state."""
+        save_state(
+            self.path,
+            {
+                "model": self.model.state_dict(),
+                "average": self.average.state_dict(),
+                "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+                "step": self.step,
+                "rows": self.rows,
+                "best": self.best,
+                "recipe": asdict(self.recipe),
+            },
+        )
+
+    def descend(self, loss: torch.Tensor, rate: float) -> None:
+        """One step of every optimiser down the gradient of `loss` with the learning rate `rate`."""
+        loss.backward()
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self.average.update_parameters(self.model)
+        self.step += 1
+
+    def fit(
+        self,
+        steps: int,
+        rate_at: Callable[[int], float],
+        loss_of: Callable[[nn.Module], torch.Tensor],
+        measure: Callable[[nn.Module], dict],
+        every: int,
+    ) -> None:
+        """Take the steps that are left, and log and save after each `every` of them.
+
+        Args:
+            steps: of the whole run.
+            rate_at: the learning rate at a step.
+            loss_of: a scalar from the model. It draws from torch's global generators, which are seeded by the step:
+                so a resumed run is the same run.
+            measure: figures for the log, from the averaged model in eval mode.
+            every: steps between two rows of the log.
+        """
+        started, total = time.perf_counter(), 0.0
+        while self.step < steps:
+            torch.manual_seed(self.recipe.seed * 1_000_003 + self.step)
+            loss = loss_of(self.model.train())
+            self.descend(loss, rate_at(self.step))
+            total += loss.item()
+            if self.step % every == 0 or self.step == steps:
+                done = self.step % every or every
+                with torch.inference_mode():
+                    figures = measure(self.average.eval().module)
+                seconds = round(time.perf_counter() - started, 1)
+                row = {"step": self.step, "train_loss": total / done} | figures
+                self.rows.append({key: round(value, 5) for key, value in row.items()} | {"seconds": seconds})
+                log.info("%s", self.rows[-1])
+                self.save()
+                started, total = time.perf_counter(), 0.0
 
 
 def warmup_cosine(step: int, total: int, warmup: int) -> float:
@@ -25,13 +124,15 @@ def ema(model: nn.Module, decay: float) -> AveragedModel:
     return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
 
 
-def hybrid_optimizers(model: nn.Module, lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:
-    """Muon for the hidden matrices and AdamW for everything else.
+def hybrid_optimizers(
+    model: nn.Module, lr: float, weight_decay: float, blocks: str = ".layer"
+) -> list[torch.optim.Optimizer]:
+    """Muon for the hidden matrices, those with `blocks` in their name, and AdamW for everything else.
 
     Muon orthogonalises the update of a matrix (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/).
     Embeddings, biases, norms and the classifier are not matrices between hidden layers: AdamW takes them.
     """
-    hidden = [p for name, p in model.named_parameters() if p.ndim == 2 and ".layer" in name]
+    hidden = [p for name, p in model.named_parameters() if p.ndim == 2 and blocks in name]
     taken = {id(p) for p in hidden}
     other = [p for p in model.parameters() if id(p) not in taken]
     return [

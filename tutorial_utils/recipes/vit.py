@@ -32,7 +32,7 @@ from torch import nn
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
 from tutorial_utils.datasets import FASHION_CLASSES, fashion_mnist
-from tutorial_utils.recipes.training import ema, hybrid_optimizers, load_state, save_state, warmup_cosine, write_csv
+from tutorial_utils.recipes.training import Run, hybrid_optimizers, warmup_cosine, write_csv
 
 log = logging.getLogger("recipes.vit")
 
@@ -200,45 +200,17 @@ def accuracy(logits_of, data: Split, device: torch.device, batch_size: int = 500
     return right / len(data.labels)
 
 
-class Run:
-    """One resumable training: a model, its average, optimisers, and one row of the log per epoch."""
+class EpochRun(Run):
+    """A run with one row of the log per epoch, which remembers the epoch that was best on the held-out images."""
 
     def __init__(
         self, name: str, model: nn.Module, optimizers, peak_lr: float, epochs: int, recipe: Recipe, work: Path
     ):
-        self.name, self.model, self.optimizers = name, model, optimizers
-        self.peak_lr, self.epochs, self.recipe = peak_lr, epochs, recipe
-        self.average = ema(model, recipe.ema_decay)
-        self.rows: list[dict] = []
-        self.best = {"held_out_accuracy": 0.0, "weights": None}
-        self.path = work / f"{name}.pt"
-        self._resume()
+        super().__init__(work / f"{name}.pt", model, optimizers, recipe)
+        self.name, self.peak_lr, self.epochs = name, peak_lr, epochs
+        self.best = self.best or {"held_out_accuracy": 0.0, "weights": None}
 
-    def _resume(self) -> None:
-        if (state := load_state(self.path)) is None:
-            return
-        if state["recipe"] != asdict(self.recipe):
-            raise ValueError(f"{self.path} belongs to another recipe, {state['recipe']}: choose another --work folder.")
-        self.model.load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        self.rows, self.best = state["rows"], state["best"]
-
-    def _save(self) -> None:
-        save_state(
-            self.path,
-            {
-                "model": self.model.state_dict(),
-                "average": self.average.state_dict(),
-                "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-                "rows": self.rows,
-                "best": self.best,
-                "recipe": asdict(self.recipe),
-            },
-        )
-
-    def fit(self, data: Split, held_out: Split, loss_of, logits_of, device: torch.device) -> None:
+    def fit_epochs(self, data: Split, held_out: Split, loss_of, logits_of, device: torch.device) -> None:
         """Train the epochs that are left. `loss_of(model, x, y, epoch)` and `logits_of(model, x)` are the caller's."""
         steps = len(data.labels) // self.recipe.batch_size
         warmup = int(self.recipe.warmup_epochs * steps)
@@ -251,13 +223,7 @@ class Run:
                 rate = self.peak_lr * warmup_cosine(epoch * steps + step, self.epochs * steps, warmup)
                 x = normalise(data.images[batch].to(device))
                 loss = loss_of(self.model, x, data.labels[batch].to(device), epoch)
-                loss.backward()
-                for optimizer in self.optimizers:
-                    for group in optimizer.param_groups:
-                        group["lr"] = rate
-                    optimizer.step()
-                    optimizer.zero_grad(set_to_none=True)
-                self.average.update_parameters(self.model)
+                self.descend(loss, rate)
                 total += loss.item()
                 if step % 100 == 0:
                     log.info("%s epoch %d step %d loss %.4f", self.name, epoch + 1, step, total / (step + 1))
@@ -271,30 +237,30 @@ class Run:
             self.best = {"held_out_accuracy": score, "weights": weights}
         row = {"network": self.name, "epoch": epoch + 1, "train_loss": round(loss, 5), "held_out_accuracy": score}
         self.rows.append(row | {"seconds": round(seconds, 1)})
-        self._save()
+        self.save()
         log.info("%s", self.rows[-1])
 
 
-def train_teacher(recipe: Recipe, fit: Split, held_out: Split, work: Path, device: torch.device) -> Run:
+def train_teacher(recipe: Recipe, fit: Split, held_out: Split, work: Path, device: torch.device) -> EpochRun:
     """The convolutional teacher; `run.best["weights"]` are its averaged weights."""
     torch.manual_seed(recipe.seed)
     model = build_teacher().to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.teacher_lr, weight_decay=0.05)
-    run = Run("teacher", model, [optimizer], recipe.teacher_lr, recipe.teacher_epochs, recipe, work)
+    run = EpochRun("teacher", model, [optimizer], recipe.teacher_lr, recipe.teacher_epochs, recipe, work)
 
     def loss_of(model, x, y, epoch):
         return F.cross_entropy(model(augment(x)), y, label_smoothing=0.05)
 
-    run.fit(fit, held_out, loss_of, lambda model, x: model(x), device)
+    run.fit_epochs(fit, held_out, loss_of, lambda model, x: model(x), device)
     return run
 
 
-def train_student(recipe: Recipe, teacher: nn.Module, fit: Split, held_out: Split, work: Path, device) -> Run:
+def train_student(recipe: Recipe, teacher: nn.Module, fit: Split, held_out: Split, work: Path, device) -> EpochRun:
     """The transformer, taught by the labels and by the teacher's softened answers."""
     torch.manual_seed(recipe.seed + 1)
     model = ViTForImageClassification(student_config()).to(device)
     optimizers = hybrid_optimizers(model, recipe.lr, recipe.weight_decay)
-    run = Run("student", model, optimizers, recipe.lr, recipe.epochs, recipe, work)
+    run = EpochRun("student", model, optimizers, recipe.lr, recipe.epochs, recipe, work)
 
     def loss_of(model, x, y, epoch):
         whole = epoch >= recipe.epochs - recipe.whole_epochs  # at the end, what it will see in use
@@ -302,11 +268,13 @@ def train_student(recipe: Recipe, teacher: nn.Module, fit: Split, held_out: Spli
         logits = student_logits(model, x, 1.0 if whole else recipe.patch_keep)
         return distillation_loss(logits, y, teacher(x), recipe.distill_weight, recipe.temperature)
 
-    run.fit(fit, held_out, loss_of, student_logits, device)
+    run.fit_epochs(fit, held_out, loss_of, student_logits, device)
     return run
 
 
-def refine_student(recipe: Recipe, student: Run, teacher: nn.Module, fit: Split, held_out: Split, work, device) -> Run:
+def refine_student(
+    recipe: Recipe, student: EpochRun, teacher: nn.Module, fit: Split, held_out: Split, work: Path, device
+) -> EpochRun:
     """A second, shorter cycle on whole images (Loshchilov and Hutter 2017, https://arxiv.org/abs/1608.03983).
 
     By now the student is nearly as good as its teacher, so the labels count for more.
@@ -315,14 +283,14 @@ def refine_student(recipe: Recipe, student: Run, teacher: nn.Module, fit: Split,
     model = ViTForImageClassification(student_config()).to(device)
     model.load_state_dict(student.best["weights"])
     optimizers = hybrid_optimizers(model, recipe.refine_lr, recipe.weight_decay)
-    run = Run("refined", model, optimizers, recipe.refine_lr, recipe.refine_epochs, recipe, work)
+    run = EpochRun("refined", model, optimizers, recipe.refine_lr, recipe.refine_epochs, recipe, work)
 
     def loss_of(model, x, y, epoch):
         x = augment(x, erase=False)
         weight = recipe.refine_distill_weight
         return distillation_loss(student_logits(model, x), y, teacher(x), weight, recipe.temperature)
 
-    run.fit(fit, held_out, loss_of, student_logits, device)
+    run.fit_epochs(fit, held_out, loss_of, student_logits, device)
     return run
 
 
@@ -392,7 +360,7 @@ It gives a confident answer to any picture at all. Many labels of the shirt and 
 """
 
 
-def export(run: Run, rows: list[dict], teacher_accuracy: float, out: Path, device: torch.device) -> None:
+def export(run: EpochRun, rows: list[dict], teacher_accuracy: float, out: Path, device: torch.device) -> None:
     """Write the checkpoint as `save_pretrained` does, with its card, its curve and its measurements."""
     model = ViTForImageClassification(student_config())
     model.load_state_dict(run.best["weights"])

@@ -1,0 +1,232 @@
+"""Sampling from a latent diffusion model: schedulers by name, noise by seed, guidance, and one loop for all of it.
+
+`sample` yields every step, so that its caller may plot, measure or stop. Shapes: N samples of (C, H, W) latents.
+A time is an index of the scheduler, 0 to 999; the networks were trained on times 1 to 1,000, so index t goes in as
+t + 1.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import diffusers
+import numpy as np
+import torch
+from diffusers import SchedulerMixin
+from torch import Tensor
+
+STABLE_DIFFUSION = {
+    "num_train_timesteps": 1000,
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "prediction_type": "epsilon",
+}
+"""Stable Diffusion's noise schedule, on which the published U-ViT was trained, as a scheduler's configuration."""
+
+_TO_FIRST_LEVEL = {"final_sigmas_type": "sigma_min"}  # stop at time 1 of 1,000, where the published sampler stops
+
+SCHEDULERS = {
+    "dpm-single": (
+        "DPMSolverSinglestepScheduler",
+        {"solver_order": 3, "lower_order_final": True, **_TO_FIRST_LEVEL},
+    ),
+    "dpm-multi": ("DPMSolverMultistepScheduler", {"solver_order": 2, **_TO_FIRST_LEVEL}),
+    "unipc": ("UniPCMultistepScheduler", {"solver_order": 3, **_TO_FIRST_LEVEL}),
+    "ddim": ("DDIMScheduler", {"clip_sample": False, "timestep_spacing": "linspace"}),
+    "euler": ("EulerDiscreteScheduler", {"timestep_spacing": "linspace", **_TO_FIRST_LEVEL}),
+}
+"""Names for the command line and the lessons: a class of diffusers, and what differs from its defaults."""
+
+EVERYWHERE = (0.0, math.inf)
+
+Network = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What `sample` yields after each step.
+
+    Attributes:
+        index: 0 for the first step.
+        time: the time that the step began at.
+        noise_level: the standard deviation of the noise, in multiples of the image's share, when the step began.
+        latent: (N, C, H, W) after the step, on the scheduler's scale.
+        clean: (N, C, H, W), the clean image that the network predicted when the step began.
+        evaluations: evaluations of the network for each sample so far; a guided step counts two.
+    """
+
+    index: int
+    time: float
+    noise_level: float
+    latent: Tensor
+    clean: Tensor
+    evaluations: int
+
+
+def make_scheduler(name: str, config: dict = STABLE_DIFFUSION) -> SchedulerMixin:
+    """A scheduler of diffusers by one of the names in `SCHEDULERS`.
+
+    Args:
+        config: the noise schedule that the network was trained on.
+
+    Raises:
+        ValueError: the name is unknown.
+    """
+    if name not in SCHEDULERS:
+        raise ValueError(f"There is no scheduler {name!r}: choose one of {', '.join(SCHEDULERS)}.")
+    kind, options = SCHEDULERS[name]
+    return getattr(diffusers, kind).from_config(config, **options)
+
+
+def generators(seeds: Sequence[int]) -> list[torch.Generator]:
+    """A random generator for each seed, on the CPU so that every machine draws the same numbers."""
+    return [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+
+
+def draw_noise(sources: Sequence[torch.Generator], shape: Sequence[int]) -> Tensor:
+    """Standard normal noise, each sample from its own generator: (len(sources), *shape), float32, on the CPU."""
+    return torch.stack([torch.randn(*shape, generator=source) for source in sources])
+
+
+def signal_and_noise(scheduler: SchedulerMixin, times: Tensor) -> tuple[Tensor, Tensor]:
+    """The shares of the clean image and of the noise in a noisy one: x_t = signal * x_0 + noise * epsilon.
+
+    Args:
+        scheduler: one with a variance-preserving schedule (it has `alphas_cumprod`).
+        times: any shape, 0 to 999; shares at fractions are interpolated.
+
+    Returns:
+        Two tensors of the shape of `times`; their squares add up to 1.
+    """
+    schedule = scheduler.alphas_cumprod.double().cpu().numpy()
+    share = np.interp(times.double().cpu().numpy(), np.arange(len(schedule)), schedule)
+    share = torch.as_tensor(share, dtype=torch.float32)
+    return share.sqrt(), (1 - share).sqrt()
+
+
+def predict_clean(scheduler: SchedulerMixin, noisy: Tensor, output: Tensor, time: Tensor) -> Tensor:
+    """The clean image that a network's output implies, (N, C, H, W).
+
+    Args:
+        noisy: the network's input, (N, C, H, W).
+        output: its output: what the scheduler's `prediction_type` says.
+        time: one time for all.
+
+    Raises:
+        ValueError: the prediction type is none of epsilon, v_prediction and sample.
+    """
+    signal, noise = (share.item() for share in signal_and_noise(scheduler, time))
+    kind = scheduler.config.prediction_type
+    if kind == "epsilon":
+        return (noisy - noise * output) / signal
+    if kind == "v_prediction":  # v = signal * epsilon - noise * x_0 (Salimans and Ho 2022)
+        return signal * noisy - noise * output
+    if kind == "sample":
+        return output
+    raise ValueError(f"prediction_type={kind!r} is not known here: epsilon, v_prediction or sample.")
+
+
+def guided(
+    network: Network, x: Tensor, times: Tensor, labels: Tensor | None, null_label: int | None, scale: float
+) -> Tensor:
+    """The network's output with classifier-free guidance (Ho and Salimans 2022), in one evaluation of twice the batch.
+
+    Args:
+        x: (N, C, H, W).
+        times: floats (N,), as the network takes them.
+        labels: integers (N,).
+        null_label: the label for "no class".
+        scale: 1 for no guidance, which costs one evaluation for each sample instead of two; 0 for no class.
+            ``no class + scale * (class - no class)``, as diffusers defines it.
+
+    Returns:
+        (N, C, H, W).
+    """
+    if scale == 1:
+        return network(x, times, labels)
+    without = torch.full_like(labels, null_label)
+    both = network(torch.cat([x, x]), torch.cat([times, times]), torch.cat([labels, without]))
+    conditional, unconditional = both.chunk(2)
+    return unconditional + scale * (conditional - unconditional)
+
+
+@torch.no_grad()
+def sample(
+    network: Network,
+    scheduler: SchedulerMixin,
+    noise: Tensor,
+    labels: Tensor | None = None,
+    *,
+    steps: int,
+    guidance_scale: float = 1.0,
+    guidance_interval: tuple[float, float] = EVERYWHERE,
+    null_label: int | None = None,
+    sources: list[torch.Generator] | None = None,
+) -> Iterator[Step]:
+    """From noise to images, a step at a time.
+
+    Args:
+        network: called as ``network(x, times, labels)``, (N, C, H, W) -> (N, C, H, W), such as a `UViT`.
+        scheduler: any of diffusers' with `alphas_cumprod`; its timesteps are set here.
+        noise: standard normal (N, C, H, W), such as `draw_noise` makes; its device and dtype are used throughout.
+        labels: integers (N,); None for a network without classes.
+        steps: of the scheduler.
+        guidance_scale: see `guided`.
+        guidance_interval: guide only where the noise level is within these bounds (Kynkäänniemi et al. 2024,
+            https://arxiv.org/abs/2404.07724): elsewhere guidance hurts or does nothing, and costs an evaluation.
+        null_label: the label for "no class"; needed with guidance.
+        sources: the samples' generators, for schedulers that add noise at every step.
+
+    Yields:
+        A `Step` for each time of the scheduler.
+
+    Raises:
+        ValueError: a number of steps below 1, guidance without classes, bounds out of order, or as many labels or
+            generators as there are not samples.
+    """
+    _require_settings(noise, labels, steps, guidance_scale, guidance_interval, null_label, sources)
+    scheduler.set_timesteps(steps, device=noise.device)
+    extra = _step_options(scheduler, sources)
+    latent, evaluations = noise * scheduler.init_noise_sigma, 0
+    for index, time in enumerate(scheduler.timesteps):
+        x = scheduler.scale_model_input(latent, time).to(noise.dtype)
+        signal, noise_share = (share.item() for share in signal_and_noise(scheduler, time))
+        level = noise_share / signal
+        scale = guidance_scale if guidance_interval[0] <= level <= guidance_interval[1] else 1.0
+        times = (time.to(torch.float32) + 1).expand(len(x))
+        output = guided(network, x, times, labels, null_label, scale)
+        evaluations += 1 if scale == 1 else 2
+        latent = scheduler.step(output, time, latent, **extra).prev_sample.to(noise.dtype)
+        yield Step(index, time.item(), level, latent, predict_clean(scheduler, x, output, time), evaluations)
+
+
+def last(steps: Iterator[Step]) -> Step:
+    """The last step, whose latent is the result."""
+    return deque(steps, maxlen=1).pop()
+
+
+def _step_options(scheduler: SchedulerMixin, sources: list[torch.Generator] | None) -> dict:
+    takes = inspect.signature(scheduler.step).parameters
+    return {"generator": sources} if sources is not None and "generator" in takes else {}
+
+
+def _require_settings(noise, labels, steps, guidance_scale, guidance_interval, null_label, sources) -> None:
+    if steps < 1:
+        raise ValueError(f"steps={steps} must be at least 1.")
+    low, high = guidance_interval
+    if not 0 <= low < high:
+        raise ValueError(f"guidance_interval={guidance_interval} must be two noise levels, 0 <= low < high.")
+    if not math.isfinite(guidance_scale) or guidance_scale < 0:
+        raise ValueError(f"guidance_scale={guidance_scale} must be a number of at least 0; 1 is no guidance.")
+    if guidance_scale != 1 and (labels is None or null_label is None):
+        raise ValueError(
+            f"guidance_scale={guidance_scale} needs labels and a null_label; without classes it must be 1."
+        )
+    for name, values in (("labels", labels), ("sources", sources)):
+        if values is not None and len(values) != len(noise):
+            raise ValueError(f"{len(values)} {name} were given for {len(noise)} samples.")

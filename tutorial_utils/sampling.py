@@ -1,0 +1,245 @@
+"""Images of the classes you ask for: U-ViT, its VAE and a scheduler together, and a folder of samples that can resume.
+
+Sample k has its own seed, so it is the same in every batch, in every order, and on every process.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from PIL import Image
+from torch import Tensor
+
+from tutorial_utils import diffusion, runtime
+from tutorial_utils.assets import fetch
+from tutorial_utils.datasets import FASHION_CLASSES
+from tutorial_utils.uvit import UViT, load_uvit
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to sample; the arguments of `diffusion.sample` of these names explain them.
+
+    `guidance_low` and `guidance_high` are the bounds of the guidance interval, as noise levels.
+    """
+
+    scheduler: str = "dpm-multi"
+    steps: int = 20
+    guidance_scale: float = 2.0
+    guidance_low: float = 0.0
+    guidance_high: float = float("inf")
+
+
+SETTINGS = {
+    "mini": Settings(),
+    "full": Settings(scheduler="dpm-single", steps=25, guidance_scale=4.0),  # the published demo's
+}
+"""The lesson's settings at each scale."""
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A network and the VAE whose latents it generates.
+
+    Attributes:
+        network: a `UViT` with classes.
+        vae: an `AutoencoderKL` with latents of the network's size.
+        class_names: a name for each class but "no class", if they are known.
+    """
+
+    network: UViT
+    vae: AutoencoderKL
+    class_names: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are, "no class" left out."""
+        return self.network.null_label
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor, batch_size: int = 100) -> Tensor:
+        """Latents (N, C, H, W), as the network knows them, to images (N, 3, 8 H, 8 W) in [0, 1], on the CPU."""
+        scaled = latents.to(self.vae.device, self.vae.dtype) / self.vae.config.scaling_factor
+        images = torch.cat([self.vae.decode(batch).sample.float().cpu() for batch in scaled.split(batch_size)])
+        return (images / 2 + 0.5).clamp(0, 1)
+
+    def steps(self, labels: Tensor, seeds: Sequence[int], settings: Settings) -> Iterator[diffusion.Step]:
+        """Sample latents a step at a time: for each of the labels (N,), with one seed each."""
+        sources = diffusion.generators(seeds)
+        config, where = self.network.config, self.network.device
+        noise = diffusion.draw_noise(sources, (config.in_chans, config.img_size, config.img_size))
+        return diffusion.sample(
+            self.network,
+            diffusion.make_scheduler(settings.scheduler),
+            noise.to(where, self.network.dtype),
+            labels.to(where),
+            steps=settings.steps,
+            guidance_scale=settings.guidance_scale,
+            guidance_interval=(settings.guidance_low, settings.guidance_high),
+            null_label=self.network.null_label,
+            sources=sources,
+        )
+
+    def images(self, labels: Tensor, seeds: Sequence[int], settings: Settings, batch_size: int = 100) -> Tensor:
+        """Images (N, 3, H, W) in [0, 1] for labels (N,), on the CPU."""
+        batches = zip(labels.split(batch_size), _chunks(seeds, batch_size), strict=True)
+        return torch.cat([self.decode(diffusion.last(self.steps(*batch, settings)).latent) for batch in batches])
+
+
+def load_generator(scale: str | None = None, device: torch.device | None = None) -> Generator:
+    """The U-ViT and the VAE of a scale, fetched, and moved to a device in its working precision.
+
+    Raises:
+        AssetError: one of them could not be had.
+    """
+    scale = runtime.scale() if scale is None else runtime.as_scale(scale)
+    where = runtime.device() if device is None else device
+    kind = runtime.dtype(where)
+    network = load_uvit(fetch("uvit", scale)).to(where, kind)
+    vae = AutoencoderKL.from_pretrained(fetch("vae", scale)).eval().to(where, kind)
+    return Generator(network, vae, FASHION_CLASSES if scale == "mini" else imagenet_classes())
+
+
+def imagenet_classes() -> tuple[str, ...]:
+    """The names of ImageNet's 1,000 classes."""
+    from torchvision.models import ViT_B_16_Weights
+
+    return tuple(ViT_B_16_Weights.DEFAULT.meta["categories"])
+
+
+def sample_seed(seed: int, k: int) -> int:
+    """The seed of sample k in the run with `seed`: runs with different seeds share none."""
+    return int(np.random.SeedSequence([seed, k]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def chosen_classes(words: str, generator: Generator) -> list[int]:
+    """Labels from a comma-separated list of numbers or names, or from "all".
+
+    Raises:
+        ValueError: one of them is no class.
+    """
+    if words.strip() == "all":
+        return list(range(generator.classes))
+    names = {name.lower(): label for label, name in enumerate(generator.class_names)}
+    labels = []
+    for word in (word.strip() for word in words.split(",")):
+        label = int(word) if word.isdecimal() else names.get(word.lower(), -1)
+        if not 0 <= label < generator.classes:
+            known = f"0 to {generator.classes - 1}" + (
+                f", or {', '.join(names)}" if len(names) <= 20 else ", or a name"
+            )
+            raise ValueError(f"{word!r} is no class: choose from {known}.")
+        labels.append(label)
+    return labels
+
+
+# --- A folder of samples ------------------------------------------------------------------------------------------
+
+
+def sample_to_folder(
+    generator: Generator,
+    labels: Sequence[int],
+    seed: int,
+    settings: Settings,
+    out: Path,
+    batch_size: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Write `samples.npz` and `grid.png`: one sample for each label, in order.
+
+    An interrupted run goes on from the batches that it has finished. Under `accelerate launch` the processes
+    share the batches; those on several machines need an `out` that they share.
+
+    Args:
+        labels: one for each sample; sample k has the seed ``sample_seed(seed, k)``.
+        out: a folder, new or from an interrupted run with the same request.
+        progress: called with the number of finished batches and of all, from each process.
+
+    Raises:
+        ValueError: `out` holds the samples of another request, or parts of them are missing at the end.
+    """
+    from accelerate import PartialState
+
+    processes = PartialState()
+    request = {"labels": list(labels), "seed": seed, "batch_size": batch_size} | asdict(settings)
+    with processes.main_process_first():  # the others then find the request in place
+        _claim(out, request)
+    if (out / "samples.npz").exists():
+        return
+    seeds = [sample_seed(seed, k) for k in range(len(labels))]
+    parts = [out / "parts" / f"{start:08}.npz" for start in range(0, len(labels), batch_size)]
+    for number, part in enumerate(parts):
+        if number % processes.num_processes == processes.process_index and not part.exists():
+            mine = slice(number * batch_size, (number + 1) * batch_size)
+            images = generator.images(torch.tensor(labels[mine]), seeds[mine], settings, batch_size)
+            _write_npz(part, images=_as_bytes(images))
+        progress(sum(part.exists() for part in parts), len(parts))
+    processes.wait_for_everyone()
+    if processes.is_main_process:
+        _merge(out, parts, labels, seeds)
+    processes.wait_for_everyone()
+
+
+def is_main_process() -> bool:
+    """Whether this is the only process, or the first of those that `accelerate launch` started."""
+    from accelerate import PartialState
+
+    return PartialState().is_main_process
+
+
+def _claim(out: Path, request: dict) -> None:
+    """Write down what a folder is for, or make sure that it is for this."""
+    path = out / "request.json"
+    if path.exists():
+        if json.loads(path.read_text()) != json.loads(json.dumps(request)):
+            raise ValueError(f"{out} holds the samples of another request (see {path}): choose another folder.")
+        return
+    if (out / "samples.npz").exists():
+        raise ValueError(f"{out} holds samples.npz, but not what was asked for: choose another folder.")
+    (out / "parts").mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".partial")
+    draft.write_text(json.dumps(request, indent=2) + "\n")
+    draft.replace(path)
+
+
+def _merge(out: Path, parts: list[Path], labels: Sequence[int], seeds: Sequence[int]) -> None:
+    missing = [part.name for part in parts if not part.exists()]
+    if missing:
+        raise ValueError(f"{out / 'parts'} lacks {', '.join(missing)}: all machines must share the folder {out}.")
+    images = np.concatenate([np.load(part, allow_pickle=False)["images"] for part in parts])
+    Image.fromarray(grid(images)).save(out / "grid.png")
+    _write_npz(out / "samples.npz", images=images, labels=np.array(labels), seeds=np.array(seeds))
+    shutil.rmtree(out / "parts")
+
+
+def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
+    """Images (N, H, W, 3) as one picture, row by row; as square as can be unless the columns are given."""
+    columns = columns or int(np.ceil(len(images) ** 0.5))
+    rows = -(-len(images) // columns)
+    filled = np.zeros((rows * columns, *images.shape[1:]), images.dtype)
+    filled[: len(images)] = images
+    height, width = images.shape[1:3]
+    return filled.reshape(rows, columns, height, width, 3).swapaxes(1, 2).reshape(rows * height, columns * width, 3)
+
+
+def _as_bytes(images: Tensor) -> np.ndarray:
+    """Images (N, 3, H, W) in [0, 1] as bytes (N, H, W, 3)."""
+    return (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+
+
+def _write_npz(path: Path, **arrays: np.ndarray) -> None:
+    draft = path.with_suffix(".partial")
+    with draft.open("wb") as file:
+        np.savez(file, **arrays)
+    draft.replace(path)
+
+
+def _chunks(values: Sequence, size: int) -> Iterator[Sequence]:
+    return (values[start : start + size] for start in range(0, len(values), size))
