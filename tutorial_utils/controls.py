@@ -12,9 +12,23 @@ from matplotlib.figure import Figure
 
 def slider(draw: Callable[[Any], Figure], options: Sequence[Any], value: Any, label: str) -> ipywidgets.VBox:
     """A slider over `options` that shows ``draw(option)`` below it, redrawn when the slider is released."""
-    control = ipywidgets.SelectionSlider(options=options, value=value, description=label, continuous_update=False)
-    shown = ipywidgets.interactive_output(lambda option: display(draw(option)), {"option": control})
-    return ipywidgets.VBox([control, shown])
+    return dials(draw, {label: options}, {label: value})
+
+
+def dials(draw: Callable[..., Figure], options: dict[str, Sequence[Any]], start: dict[str, Any]) -> ipywidgets.VBox:
+    """Several sliders and what ``draw(first, second, ...)`` shows for them, redrawn when one is released.
+
+    Args:
+        draw: takes one value for each of `options`, in their order.
+        options: what each dial, by its name, can be turned to.
+        start: the value at which each stands at first.
+    """
+    turned = {
+        name: ipywidgets.SelectionSlider(options=values, value=start[name], description=name, continuous_update=False)
+        for name, values in options.items()
+    }
+    shown = ipywidgets.interactive_output(lambda **values: display(draw(*values.values())), turned)
+    return ipywidgets.VBox([*turned.values(), shown])
 
 
 def upload(draw: Callable[[bytes], Figure], label: str) -> ipywidgets.VBox:

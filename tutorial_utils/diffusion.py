@@ -37,7 +37,8 @@ SCHEDULERS = {
     ),
     "dpm-multi": ("DPMSolverMultistepScheduler", {"solver_order": 2, **_TO_FIRST_LEVEL}),
     "unipc": ("UniPCMultistepScheduler", {"solver_order": 3, **_TO_FIRST_LEVEL}),
-    "ddim": ("DDIMScheduler", {"clip_sample": False, "timestep_spacing": "linspace"}),
+    # DDIM is DPM-Solver++ of order one (Lu et al. 2022); DDIMScheduler takes only steps that divide 1,000.
+    "ddim": ("DPMSolverMultistepScheduler", {"solver_order": 1, **_TO_FIRST_LEVEL}),
     "euler": ("EulerDiscreteScheduler", {"timestep_spacing": "linspace", **_TO_FIRST_LEVEL}),
 }
 """Names for the command line and the lessons: a class of diffusers, and what differs from its defaults."""
@@ -155,7 +156,6 @@ def guided(
     return unconditional + scale * (conditional - unconditional)
 
 
-@torch.no_grad()
 def sample(
     network: Network,
     scheduler: SchedulerMixin,
@@ -182,8 +182,8 @@ def sample(
         null_label: the label for "no class"; needed with guidance.
         sources: the samples' generators, for schedulers that add noise at every step.
 
-    Yields:
-        A `Step` for each time of the scheduler.
+    Returns:
+        An iterator over a `Step` for each time of the scheduler.
 
     Raises:
         ValueError: a number of steps below 1, guidance without classes, bounds out of order, or as many labels or
@@ -191,16 +191,30 @@ def sample(
     """
     _require_settings(noise, labels, steps, guidance_scale, guidance_interval, null_label, sources)
     scheduler.set_timesteps(steps, device=noise.device)
+
+    def guide(x: Tensor, times: Tensor, level: float) -> tuple[Tensor, int]:
+        """The network's output, and how many evaluations it took."""
+        scale = guidance_scale if guidance_interval[0] <= level <= guidance_interval[1] else 1.0
+        return guided(network, x, times, labels, null_label, scale), 1 if scale == 1 else 2
+
+    return _steps(guide, scheduler, noise, sources)
+
+
+@torch.no_grad()
+def _steps(
+    guide: Callable[[Tensor, Tensor, float], tuple[Tensor, int]],
+    scheduler: SchedulerMixin,
+    noise: Tensor,
+    sources: list[torch.Generator] | None,
+) -> Iterator[Step]:
     extra = _step_options(scheduler, sources)
     latent, evaluations = noise * scheduler.init_noise_sigma, 0
     for index, time in enumerate(scheduler.timesteps):
         x = scheduler.scale_model_input(latent, time).to(noise.dtype)
         signal, noise_share = (share.item() for share in signal_and_noise(scheduler, time))
-        level = noise_share / signal
-        scale = guidance_scale if guidance_interval[0] <= level <= guidance_interval[1] else 1.0
-        times = (time.to(torch.float32) + 1).expand(len(x))
-        output = guided(network, x, times, labels, null_label, scale)
-        evaluations += 1 if scale == 1 else 2
+        level = noise_share / signal if signal else math.inf
+        output, cost = guide(x, (time.to(torch.float32) + 1).expand(len(x)), level)
+        evaluations += cost
         latent = scheduler.step(output, time, latent, **extra).prev_sample.to(noise.dtype)
         yield Step(index, time.item(), level, latent, predict_clean(scheduler, x, output, time), evaluations)
 

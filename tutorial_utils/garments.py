@@ -39,6 +39,8 @@ def stills(grey: torch.Tensor) -> torch.Tensor:
         ValueError: the images have another shape.
     """
     require_sprites(grey)
+    if grey.shape[1] != 1:
+        raise ValueError(f"images have {grey.shape[1]} channels: grey ones, with one, are expected.")
     return F.interpolate(grey, size=(SIDE, SIDE), mode="bilinear").expand(-1, 3, -1, -1)
 
 

@@ -10,6 +10,7 @@ Shapes: N images, C channels, H x W pixels of a latent, L tokens, D features (`e
 from __future__ import annotations
 
 import math
+import zipfile
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ import torch.nn.functional as F
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from einops import rearrange
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 IMAGENET256_HUGE = {
@@ -148,6 +150,10 @@ class UViT(ModelMixin, ConfigMixin):
     ):
         super().__init__()
         require_sizes(img_size, patch_size, embed_dim, depth, num_heads, num_classes)
+        if in_chans < 1 or mlp_ratio * embed_dim < 1:
+            raise ValueError(
+                f"in_chans={in_chans} and mlp_ratio={mlp_ratio} must leave at least one channel and feature."
+            )
         self.patch_embed = PatchEmbed(patch_size, in_chans, embed_dim)
         self.time_embed = (
             nn.Sequential(nn.Linear(embed_dim, 4 * embed_dim), nn.SiLU(), nn.Linear(4 * embed_dim, embed_dim))
@@ -240,7 +246,7 @@ class UViT(ModelMixin, ConfigMixin):
                 f"labels are {labels.dtype} of shape {tuple(labels.shape)}; one integer per sample, ({len(x)},), "
                 "is expected."
             )
-        if torch.compiler.is_compiling():  # reading values would break the compiled graph
+        if torch.compiler.is_compiling() or labels.is_meta:  # there are no values to read
             return
         if len(labels) and (labels.min() < 0 or labels.max() >= classes):
             raise ValueError(f"labels go from {labels.min()} to {labels.max()}; allowed is 0 to {classes - 1}.")
@@ -272,18 +278,32 @@ def load_uvit(folder: Path) -> UViT:
     """A U-ViT from a folder: one that `save_pretrained` wrote, or one that holds a published .pth file.
 
     Returns:
-        The network in eval mode, in float32, on the CPU.
+        The network in eval mode, in float32, on the CPU, without gradients.
 
     Raises:
         ValueError: the folder holds neither, or weights that do not fit.
     """
     folder = Path(folder)
     if (folder / "config.json").is_file():
-        return UViT.from_pretrained(folder).eval()
+        return _read_saved(folder)
     published = [folder / name for name in PUBLISHED if (folder / name).is_file()]
     if not published:
         raise ValueError(f"{folder} holds no U-ViT: expected config.json or one of {', '.join(PUBLISHED)}.")
     return read_published(published[0], PUBLISHED[published[0].name])
+
+
+def _read_saved(folder: Path) -> UViT:
+    """A folder that `save_pretrained` wrote; diffusers would warn of weights that do not fit, and invent some."""
+    if (kind := UViT.load_config(folder).get("_class_name")) != UViT.__name__:
+        raise ValueError(f"{folder} holds a {kind}, not a {UViT.__name__}.")
+    try:
+        network, found = UViT.from_pretrained(folder, use_safetensors=True, output_loading_info=True)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise ValueError(f"{folder} could not be read as a U-ViT: {error}") from error
+    problems = {name: keys for name, keys in found.items() if keys}
+    if problems:
+        raise ValueError(f"{folder} does not hold this U-ViT's weights: {problems}.")
+    return network.eval().requires_grad_(False)
 
 
 def read_published(path: Path, config: dict) -> UViT:
@@ -297,15 +317,15 @@ def read_published(path: Path, config: dict) -> UViT:
         ValueError: the file is no such state dict, or its tensors are not those of this architecture.
     """
     try:
-        weights = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        weights = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as error:  # pickle, zip and torch each have their own
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{path} could not be read as a state dict: {type(error).__name__}: {reason}") from error
+        reason = f"{type(error).__name__} {error}".splitlines()[0]
+        raise ValueError(f"{path} could not be read as a state dict: {reason}") from error
     with torch.device("meta"):
         network = UViT(**config)
     try:
         network.load_state_dict(weights, strict=True, assign=True)
-    except (RuntimeError, TypeError) as error:
+    except (RuntimeError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} does not hold this U-ViT's weights: {error}") from error
     return network.float().eval().requires_grad_(False)
 

@@ -6,10 +6,9 @@ python tests/benchmarks/bench_vit.py
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Callable
 
 import torch
+from timing import in_turn
 from transformers import ViTForImageClassification
 
 from tutorial_utils import runtime
@@ -25,7 +24,9 @@ def main() -> None:
     side = model.config.image_size
     pixels = torch.rand(IMAGES, model.config.num_channels, side, side) * 2 - 1
     variants = [(threads, kind) for kind in ("eager", "sdpa") for threads in range(1, runtime.cores() + 1)]
-    seconds = measure({variant: lambda variant=variant: forward(model, pixels, *variant) for variant in variants})
+    seconds = in_turn(
+        {variant: lambda variant=variant: forward(model, pixels, *variant) for variant in variants}, ROUNDS
+    )
     baseline = statistics.median(seconds[1, "eager"])
     for (threads, kind), times in seconds.items():
         middle = statistics.median(times)
@@ -39,18 +40,6 @@ def forward(model: ViTForImageClassification, pixels: torch.Tensor, threads: int
     runtime.use_threads(threads)
     model.set_attn_implementation(attention)
     model(pixels)
-
-
-def measure(variants: dict[tuple, Callable[[], None]]) -> dict[tuple, list[float]]:
-    """Seconds of each variant in turn, round by round, so that a drift of the machine's speed meets all alike."""
-    seconds = {name: [] for name in variants}
-    for round_number in range(ROUNDS + 1):
-        for name, call in variants.items():
-            started = time.perf_counter()
-            call()
-            if round_number:  # the first round warms up
-                seconds[name].append(time.perf_counter() - started)
-    return seconds
 
 
 if __name__ == "__main__":

@@ -27,6 +27,15 @@ def test_a_slider_draws_its_value_and_every_new_one(drawn):
     assert drawn == [16, 32]
 
 
+def test_dials_draw_all_their_values_in_order_whenever_one_is_turned(drawn):
+    first, second, _ = controls.dials(
+        lambda *values: drawn.append(values), {"class": ["a", "b"], "steps": [5, 10]}, {"class": "b", "steps": 5}
+    ).children
+    second.value = 10
+    first.value = "a"
+    assert drawn == [("b", 5), ("b", 10), ("a", 10)]
+
+
 def test_an_uploaded_file_is_drawn_from_its_content(drawn):
     button, _ = controls.upload(drawn.append, "picture").children
     give(button, b"pixels")

@@ -93,22 +93,22 @@ class Run:
             measure: figures for the log, from the averaged model in eval mode.
             every: steps between two rows of the log.
         """
-        started, total = time.perf_counter(), 0.0
+        started, losses = time.perf_counter(), []
         while self.step < steps:
             torch.manual_seed(self.recipe.seed * 1_000_003 + self.step)
             loss = loss_of(self.model.train())
             self.descend(loss, rate_at(self.step))
-            total += loss.item()
+            losses.append(loss.item())
             if self.step % every == 0 or self.step == steps:
-                done = self.step % every or every
                 with torch.inference_mode():
                     figures = measure(self.average.eval().module)
                 seconds = round(time.perf_counter() - started, 1)
-                row = {"step": self.step, "train_loss": total / done} | figures
-                self.rows.append({key: round(value, 5) for key, value in row.items()} | {"seconds": seconds})
+                row = {"train_loss": sum(losses) / len(losses)} | figures
+                rounded = {key: round(float(value), 5) for key, value in row.items()}
+                self.rows.append({"step": self.step} | rounded | {"seconds": seconds})
                 log.info("%s", self.rows[-1])
                 self.save()
-                started, total = time.perf_counter(), 0.0
+                started, losses = time.perf_counter(), []
 
 
 def warmup_cosine(step: int, total: int, warmup: int) -> float:

@@ -48,7 +48,7 @@ class Recipe:
     grey_stills: int = 12
     tinted_stills: int = 4
     frames: int = 16
-    colour_weight: float = 0.5
+    colour_weight: float = 0.05
     kl_weight: float = 1e-5
     ema_decay: float = 0.998
 
@@ -98,7 +98,7 @@ def loss_of(vae: AutoencoderKL, x: torch.Tensor, recipe: Recipe) -> torch.Tensor
     error = vae.decode(posterior.sample()).sample - x
     colour = (error - error.roll(1, dims=1)).abs().mean()
     divergence = posterior.kl().mean() / posterior.mean[0].numel()
-    return error.square().mean() + recipe.colour_weight * 0.1 * colour + recipe.kl_weight * divergence
+    return error.square().mean() + recipe.colour_weight * colour + recipe.kl_weight * divergence
 
 
 @torch.no_grad()
