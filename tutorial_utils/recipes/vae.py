@@ -36,8 +36,9 @@ from tutorial_utils.recipes.training import Run, warmup_cosine, write_csv
 class Recipe:
     """Every choice of the recipe. The learning rate is the peak of a warm-up and half-cosine schedule.
 
-    `colour_weight` weighs the error of the differences between colour channels, `kl_weight` the mean Kullback-Leibler
-    divergence of a latent's element from a standard normal.
+    `frame_weight` weighs frames, which are four fifths empty, against stills; `colour_weight` weighs the error of the
+    differences between colour channels; `kl_weight` the mean Kullback-Leibler divergence of a latent's element from a
+    standard normal.
     """
 
     seed: int = 0
@@ -48,6 +49,7 @@ class Recipe:
     grey_stills: int = 12
     tinted_stills: int = 4
     frames: int = 16
+    frame_weight: float = 3.0
     colour_weight: float = 0.05
     kl_weight: float = 1e-5
     ema_decay: float = 0.998
@@ -93,12 +95,19 @@ def draw_batch(grey: torch.Tensor, recipe: Recipe) -> torch.Tensor:
 
 
 def loss_of(vae: AutoencoderKL, x: torch.Tensor, recipe: Recipe) -> torch.Tensor:
-    """Squared error of the reconstruction, error of its colour differences, and a touch of the divergence."""
+    """Squared error of the reconstruction, error of its colour differences, and a touch of the divergence.
+
+    Args:
+        x: (B, 3, 64, 64) in [-1, 1], a batch of `draw_batch`, whose last `recipe.frames` images are frames.
+    """
+    weights = torch.ones(len(x), device=x.device)
+    weights[-recipe.frames :] = recipe.frame_weight
     posterior = vae.encode(x).latent_dist
     error = vae.decode(posterior.sample()).sample - x
-    colour = (error - error.roll(1, dims=1)).abs().mean()
+    colour = (error - error.roll(1, dims=1)).abs()
+    each = (error.square() + recipe.colour_weight * colour).mean((1, 2, 3))
     divergence = posterior.kl().mean() / posterior.mean[0].numel()
-    return error.square().mean() + recipe.colour_weight * colour + recipe.kl_weight * divergence
+    return (weights * each).mean() + recipe.kl_weight * divergence
 
 
 @torch.no_grad()
