@@ -43,12 +43,12 @@ class Recipe:
 
     seed: int = 0
     held_out: int = 1_000
-    steps: int = 6_000
-    warmup: int = 200
-    lr: float = 3e-3
-    grey_stills: int = 12
-    tinted_stills: int = 4
-    frames: int = 16
+    steps: int = 14_000
+    warmup: int = 300
+    lr: float = 2e-3
+    grey_stills: int = 6
+    tinted_stills: int = 2
+    frames: int = 8
     frame_weight: float = 3.0
     colour_weight: float = 0.05
     kl_weight: float = 1e-5
@@ -154,7 +154,7 @@ def train(recipe: Recipe, work: Path, device: torch.device) -> Run:
         rate_at=lambda step: recipe.lr * warmup_cosine(step, recipe.steps, recipe.warmup),
         loss_of=lambda model: loss_of(model, draw(), recipe),
         measure=lambda model: {f"psnr_{kind}": psnr(model, images) for kind, images in kinds.items()},
-        every=500,
+        every=1_000,
     )
     return run
 
