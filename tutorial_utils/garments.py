@@ -79,7 +79,7 @@ def place(sprites: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> t
     require_sprites(sprites)
     last = SIDE - SPRITE
     for name, corner in (("rows", rows), ("columns", columns)):
-        if corner.min() < 0 or corner.max() > last:
+        if len(corner) and (corner.min() < 0 or corner.max() > last):
             raise ValueError(f"{name} go from {corner.min()} to {corner.max()}: a sprite fits from 0 to {last}.")
     canvas = sprites.new_zeros(len(sprites), sprites.shape[1], SIDE, SIDE)
     for image, sprite, row, column in zip(canvas, sprites, rows.tolist(), columns.tolist(), strict=True):

@@ -41,10 +41,10 @@ class Recipe:
     """Every choice of the recipe. The learning rate is the peak of a warm-up and half-cosine schedule."""
 
     seed: int = 0
-    embed_dim: int = 192
+    embed_dim: int = 160
     depth: int = 6
-    num_heads: int = 6
-    steps: int = 10_000
+    num_heads: int = 5
+    steps: int = 7_000
     batch_size: int = 128
     warmup: int = 200
     lr: float = 2e-3
