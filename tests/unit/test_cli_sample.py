@@ -8,6 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tutorial_utils.assets import find
+
+pytestmark = pytest.mark.skipif(bool(find("uvit", "mini").ships_with), reason="U-ViT-mini is not shipped yet")
+
 REQUEST = ["sample", "uvit", "--classes", "trouser,9", "--num", "3", "--steps", "2", "--batch-size", "2"]
 
 
