@@ -1,4 +1,4 @@
-"""Every unit test starts from an environment without the course's own variables."""
+"""Every unit test starts from an environment without the course's own variables; some share a fixture for threads."""
 
 import pytest
 
@@ -7,3 +7,14 @@ import pytest
 def no_course_variables(monkeypatch):
     for variable in ("TUTORIAL_SCALE", "TUTORIAL_DATA", "TUTORIAL_DEVICE"):
         monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Threads that wait for each other cost tiny networks more than their arithmetic."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

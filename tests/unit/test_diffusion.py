@@ -28,6 +28,8 @@ from tutorial_utils.diffusion import (
 )
 from tutorial_utils.uvit import UViT
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 REFERENCE = Path(__file__).parents[1] / "data" / "uvit_reference.safetensors"
 SHAPE = (4, 8, 8)
 LABELS = torch.tensor([0, 3, 6])
@@ -49,15 +51,6 @@ def named(name: str):
 DETERMINISTIC = {name: named(name) for name in SCHEDULERS}
 STOCHASTIC = {"ddpm": ddpm, "sde": sde}  # they add noise at every step
 EVERY = DETERMINISTIC | STOCHASTIC
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Threads that wait for each other cost these tiny networks more than their arithmetic."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -13,17 +13,10 @@ from tutorial_utils.recipes import vit
 from tutorial_utils.recipes.training import hybrid_optimizers, load_state, save_state, warmup_cosine, write_csv
 from tutorial_utils.recipes.vit import EpochRun, Recipe, Split, augment, student_logits
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
 BLACK = -1.0
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Threads that wait for each other cost these tiny networks more than their arithmetic."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def erased(change: torch.Tensor) -> tuple[int, int, int, int] | None:

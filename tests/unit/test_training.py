@@ -10,6 +10,8 @@ from torch import nn
 
 from tutorial_utils.recipes.training import Run, hybrid_optimizers, load_state, write_csv
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 STEPS, EVERY = 10, 4  # rows after steps 4, 8 and 10
 RATE = 0.05
 
@@ -31,15 +33,6 @@ class Tiny(nn.Module):
 
     def forward(self, x):
         return self.head(self.layers(x)).squeeze(1)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Threads that wait for each other cost these tiny networks more than their arithmetic."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def start(path, recipe: Recipe = Recipe(), seed: int = 0) -> Run:

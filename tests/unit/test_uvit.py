@@ -16,6 +16,8 @@ from safetensors.torch import load_file, save_file
 
 from tutorial_utils.uvit import IMAGENET256_HUGE, PUBLISHED, UViT, convert, load_uvit, timestep_embedding
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 REFERENCE = Path(__file__).parents[1] / "data" / "uvit_reference.safetensors"
 BOTH = pytest.mark.parametrize("kind", ["cond", "uncond"])
 TINY = {
@@ -31,15 +33,6 @@ TINY = {
 }
 PUBLISHED_NAME = "tiny.pth"
 WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Threads that wait for each other cost these tiny networks more than their arithmetic."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
