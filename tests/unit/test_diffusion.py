@@ -3,14 +3,12 @@
 The reference values are described in tests/data/README.md.
 """
 
-import json
 import math
-from pathlib import Path
 
 import diffusers
 import pytest
 import torch
-from safetensors import safe_open
+from published import REFERENCE, build
 from safetensors.torch import load_file
 
 from tutorial_utils.diffusion import (
@@ -26,11 +24,9 @@ from tutorial_utils.diffusion import (
     sample,
     signal_and_noise,
 )
-from tutorial_utils.uvit import UViT
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-REFERENCE = Path(__file__).parents[1] / "data" / "uvit_reference.safetensors"
 SHAPE = (4, 8, 8)
 LABELS = torch.tensor([0, 3, 6])
 GUIDED = {"guidance_scale": 1.4, "null_label": 10}
@@ -56,14 +52,6 @@ EVERY = DETERMINISTIC | STOCHASTIC
 @pytest.fixture(scope="module")
 def reference():
     return load_file(REFERENCE)
-
-
-def build(reference: dict, kind: str) -> UViT:
-    with safe_open(REFERENCE, "pt") as file:
-        network = UViT(**json.loads(file.metadata()[f"{kind}.config"]))
-    start = f"{kind}.model."
-    network.load_state_dict({key.removeprefix(start): reference[key] for key in reference if key.startswith(start)})
-    return network.eval()
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 The reference values are described in tests/data/README.md.
 """
 
-import json
 import math
 import zipfile
 from pathlib import Path
@@ -11,14 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import AutoencoderKL
-from safetensors import safe_open
+from published import REFERENCE, build
 from safetensors.torch import load_file, save_file
 
 from tutorial_utils.uvit import IMAGENET256_HUGE, PUBLISHED, UViT, convert, load_uvit, timestep_embedding
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-REFERENCE = Path(__file__).parents[1] / "data" / "uvit_reference.safetensors"
 BOTH = pytest.mark.parametrize("kind", ["cond", "uncond"])
 TINY = {
     "img_size": 4,
@@ -38,15 +36,6 @@ WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
 @pytest.fixture(scope="module")
 def reference():
     return load_file(REFERENCE)
-
-
-def build(reference: dict, kind: str) -> UViT:
-    """The reference network "cond" or "uncond"."""
-    with safe_open(REFERENCE, "pt") as file:
-        network = UViT(**json.loads(file.metadata()[f"{kind}.config"]))
-    start = f"{kind}.model."
-    network.load_state_dict({key.removeprefix(start): reference[key] for key in reference if key.startswith(start)})
-    return network.eval()
 
 
 def inputs(reference: dict, kind: str) -> tuple:

@@ -162,3 +162,13 @@ def write_csv(path: Path, rows: Iterable[dict]) -> None:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def minutes_of(rows: Iterable[dict]) -> float:
+    """The minutes that the rows of a log add up to."""
+    return round(sum(row["seconds"] for row in rows) / 60, 1)
+
+
+def words_for(device: torch.device) -> str:
+    """What a training ran on, for its card."""
+    return f"{torch.get_num_threads()} processor cores" if device.type == "cpu" else device.type.upper()

@@ -29,7 +29,16 @@ from tutorial_utils.datasets import FASHION_CLASSES, fashion_mnist_tensors
 from tutorial_utils.diffusion import STABLE_DIFFUSION, make_scheduler, signal_and_noise
 from tutorial_utils.garments import shrink, stills
 from tutorial_utils.metrics import Judge, class_agreement, frechet_distance, nearest_in_class, spread
-from tutorial_utils.recipes.training import Run, hybrid_optimizers, load_state, save_state, warmup_cosine, write_csv
+from tutorial_utils.recipes.training import (
+    Run,
+    hybrid_optimizers,
+    load_state,
+    minutes_of,
+    save_state,
+    warmup_cosine,
+    words_for,
+    write_csv,
+)
 from tutorial_utils.sampling import SETTINGS, Generator, Settings, sample_seed
 from tutorial_utils.uvit import UViT
 
@@ -242,7 +251,7 @@ def export(run: Run, vae: AutoencoderKL, out: Path, device: torch.device) -> Non
     network.save_pretrained(out)
     write_csv(out / "training.csv", run.rows)
     metrics = judge_samples(Generator(network, vae, FASHION_CLASSES)) | {
-        "training_minutes": round(sum(row["seconds"] for row in run.rows) / 60, 1),
+        "training_minutes": minutes_of(run.rows),
         "settings": asdict(SETTINGS["mini"]),
         "recipe": asdict(run.recipe),
     }
@@ -265,7 +274,7 @@ def card(metrics: dict, name: str, device: torch.device) -> str:
         steps=recipe["steps"],
         batch=recipe["batch_size"],
         minutes=metrics["training_minutes"],
-        device=f"{torch.get_num_threads()} processor cores" if device.type == "cpu" else device.type.upper(),
+        device=words_for(device),
         sampler=str(settings),
     )
 

@@ -31,7 +31,7 @@ from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from tutorial_utils.datasets import fashion_mnist_tensors
 from tutorial_utils.garments import COLOURS, SIDE, SPRITE, hue, place, stills, tint
-from tutorial_utils.recipes.training import Run, warmup_cosine, write_csv
+from tutorial_utils.recipes.training import Run, minutes_of, warmup_cosine, words_for, write_csv
 
 
 @dataclass(frozen=True)
@@ -255,7 +255,7 @@ def export(run: Run, images: torch.Tensor, out: Path, device: torch.device) -> N
     vae.save_pretrained(out)
     write_csv(out / "training.csv", run.rows)
     metrics = judge(out) | {
-        "training_minutes": round(sum(row["seconds"] for row in run.rows) / 60, 1),
+        "training_minutes": minutes_of(run.rows),
         "recipe": asdict(run.recipe),
     }
     (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
@@ -270,7 +270,7 @@ def export(run: Run, images: torch.Tensor, out: Path, device: torch.device) -> N
             seed=recipe.seed,
             minutes=metrics["training_minutes"],
             hue=metrics["hue_error"],
-            device=f"{torch.get_num_threads()} processor cores" if device.type == "cpu" else device.type.upper(),
+            device=words_for(device),
         )
     )
 

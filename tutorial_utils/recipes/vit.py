@@ -32,7 +32,7 @@ from torch import nn
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
 from tutorial_utils.datasets import FASHION_CLASSES, fashion_mnist
-from tutorial_utils.recipes.training import Run, hybrid_optimizers, warmup_cosine, write_csv
+from tutorial_utils.recipes.training import Run, hybrid_optimizers, minutes_of, warmup_cosine, words_for, write_csv
 
 log = logging.getLogger("recipes.vit")
 
@@ -370,7 +370,7 @@ def export(run: EpochRun, rows: list[dict], teacher_accuracy: float, out: Path, 
     metrics = judge(out) | {
         "held_out_accuracy": run.best["held_out_accuracy"],
         "teacher_held_out_accuracy": teacher_accuracy,
-        "training_minutes": round(sum(row["seconds"] for row in rows) / 60, 1),
+        "training_minutes": minutes_of(rows),
         "recipe": asdict(run.recipe),
     }
     (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
@@ -393,7 +393,7 @@ def card(metrics: dict, out: Path, device: torch.device) -> str:
         out=f"data/checkpoints/{out.name}",
         seed=recipe["seed"],
         minutes=metrics["training_minutes"],
-        device=f"{torch.get_num_threads()} processor cores" if device.type == "cpu" else device.type.upper(),
+        device=words_for(device),
         held_out_accuracy=metrics["held_out_accuracy"],
         test_accuracy=metrics["test_accuracy"],
         classes="\n".join(["| class | test accuracy |", "|---|---|", *rows]),
