@@ -1,14 +1,16 @@
 """A run on a tiny regression: it learns, its log and its average are right, and a resumed run is the same run."""
 
 import csv
+import sys
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tutorial_utils.recipes.training import Run, hybrid_optimizers, load_state, write_csv
+from tutorial_utils.recipes.training import Run, command, hybrid_optimizers, load_state, write_csv, write_report
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -200,3 +202,37 @@ def test_the_mean_loss_is_right_after_a_run_is_prolonged(tmp_path):
     fit(start(tmp_path / "run.pt"), steps=6)
     run = fit(start(tmp_path / "run.pt"), steps=8, loss_of=lambda model: 0 * regression(model) + 1)
     assert run.rows[-1]["train_loss"] == pytest.approx(1)
+
+
+def test_muon_takes_matrices_between_hidden_layers_only():
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(4, 4)
+            self.scale_shift_table = nn.Parameter(torch.zeros(6, 4))
+
+    model = nn.ModuleDict({"blocks": nn.Sequential(Block(), Block()), "head": nn.Linear(4, 2)})
+    muon, adam = hybrid_optimizers(model, 1e-3, 0.0, blocks="blocks")
+    taken = {id(p) for group in muon.param_groups for p in group["params"]}
+    assert taken == {id(block.linear.weight) for block in model["blocks"]}
+    assert len(taken) + sum(len(group["params"]) for group in adam.param_groups) == len(list(model.parameters()))
+
+
+def test_a_recipe_is_a_command(monkeypatch, tmp_path, capsys):
+    def recipe(out: Path, work: Path, device: torch.device) -> None:
+        """Train a thing."""
+        write_report(out, [{"step": 1, "loss": 0.5}], {"loss": 0.5}, f"# on {device}, state in {work.name}\n")
+
+    monkeypatch.setattr(sys, "argv", ["recipe", "--out", str(tmp_path / "out"), "--work", "state", "--device", "cpu"])
+    with pytest.raises(SystemExit, match="0"):
+        command(recipe)
+    written = {path.name: path.read_text() for path in (tmp_path / "out").iterdir()}
+    assert written == {
+        "README.md": "# on cpu, state in state\n",
+        "metrics.json": '{\n  "loss": 0.5\n}\n',
+        "training.csv": "step,loss\n1,0.5\n",
+    }
+    monkeypatch.setattr(sys, "argv", ["recipe", "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        command(recipe)
+    assert "Train a thing." in capsys.readouterr().out

@@ -291,6 +291,11 @@ def test_a_saved_network_loads_with_the_same_outputs(tmp_path, changes):
     assert {path.name for path in tmp_path.iterdir()} == {"config.json", WEIGHTS_NAME}
 
 
+def test_a_network_saved_in_half_precision_is_used_in_single(tmp_path):
+    tiny().half().save_pretrained(tmp_path)
+    assert {p.dtype for p in load_uvit(tmp_path).parameters()} == {torch.float32}
+
+
 def test_a_published_file_loads(published):
     torch.save(tiny().state_dict(), published)
     assert_same_network(load_uvit(published.parent), tiny())

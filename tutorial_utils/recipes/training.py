@@ -1,20 +1,38 @@
-"""What every recipe needs: a resumable run, a learning-rate schedule, an average of the weights, a log."""
+"""What every recipe needs: a command line, a resumable run, a learning-rate schedule, averaged weights, a log."""
 
 from __future__ import annotations
 
 import csv
+import json
 import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
 
 import torch
+import typer
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 log = logging.getLogger("recipes")
+
+
+def command(recipe: Callable[[Path, Path, torch.device], None]) -> None:
+    """Run a recipe from the command line, as ``recipe(out, work, device)``; its docstring is the help."""
+
+    def main(
+        out: Annotated[Path, typer.Option(help="Folder for the checkpoint.")],
+        work: Annotated[Path, typer.Option(help="Folder for the resumable state, outside the repository.")],
+        device: Annotated[str, typer.Option(help="A torch device.")] = "cuda" if torch.cuda.is_available() else "cpu",
+    ) -> None:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+        recipe(out, work, torch.device(device))
+
+    main.__doc__ = recipe.__doc__
+    typer.run(main)
 
 
 class Run:
@@ -127,12 +145,13 @@ def ema(model: nn.Module, decay: float) -> AveragedModel:
 def hybrid_optimizers(
     model: nn.Module, lr: float, weight_decay: float, blocks: str = ".layer"
 ) -> list[torch.optim.Optimizer]:
-    """Muon for the hidden matrices, those with `blocks` in their name, and AdamW for everything else.
+    """Muon for the hidden matrices, the weights with `blocks` in their name, and AdamW for everything else.
 
     Muon orthogonalises the update of a matrix (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/).
-    Embeddings, biases, norms and the classifier are not matrices between hidden layers: AdamW takes them.
+    Embeddings, biases, norms, tables of shifts and scales and the classifier are no matrices between hidden layers:
+    AdamW takes them.
     """
-    hidden = [p for name, p in model.named_parameters() if p.ndim == 2 and blocks in name]
+    hidden = [p for name, p in model.named_parameters() if p.ndim == 2 and blocks in name and name.endswith("weight")]
     taken = {id(p) for p in hidden}
     other = [p for p in model.parameters() if id(p) not in taken]
     return [
@@ -162,6 +181,13 @@ def write_csv(path: Path, rows: Iterable[dict]) -> None:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def write_report(out: Path, rows: Iterable[dict], metrics: dict, card: str) -> None:
+    """What lies beside every checkpoint: the log of the training, all measurements, and the model card."""
+    write_csv(out / "training.csv", rows)
+    (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    (out / "README.md").write_text(card)
 
 
 def minutes_of(rows: Iterable[dict]) -> float:

@@ -13,14 +13,10 @@ is read once, at the end.
 
 from __future__ import annotations
 
-import json
-import logging
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated
 
 import torch
-import typer
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
@@ -31,16 +27,17 @@ from tutorial_utils.garments import shrink, stills
 from tutorial_utils.metrics import Judge, class_agreement, frechet_distance, nearest_in_class, spread
 from tutorial_utils.recipes.training import (
     Run,
+    command,
     hybrid_optimizers,
     load_state,
     minutes_of,
     save_state,
     warmup_cosine,
     words_for,
-    write_csv,
+    write_report,
 )
 from tutorial_utils.sampling import SETTINGS, Generator, Settings, sample_seed
-from tutorial_utils.uvit import UViT
+from tutorial_utils.uvit import UViT, load_uvit
 
 NULL = len(FASHION_CLASSES)
 
@@ -170,6 +167,7 @@ was trained for a lesson. Load it with `tutorial_utils.uvit.UViT.from_pretrained
 |---|---|
 | latent | 8x8x4, 16 patches of 2x2; with time and class 18 tokens |
 | network | {blocks} blocks of width {width}, {heads} heads; half of them joined by long skips |
+| weights | stored in half precision, used in single |
 | predicts | the noise, under Stable Diffusion's schedule; label {null} is "no class" |
 | data | Fashion-MNIST (Xiao et al. 2017), all 60,000 training images |
 | recipe | `python -m tutorial_utils.recipes.uvit --out data/checkpoints/{name} --work STATE`, seed {seed} |
@@ -247,16 +245,14 @@ def gaussian_latents(latents: Tensor, labels: Tensor, wanted: Tensor) -> Tensor:
 
 def export(run: Run, vae: AutoencoderKL, out: Path, device: torch.device) -> None:
     """Write the checkpoint as `save_pretrained` does, with its card, its curve and its measurements."""
-    network = run.average.module.cpu().eval()
-    network.save_pretrained(out)
-    write_csv(out / "training.csv", run.rows)
+    run.average.module.cpu().half().save_pretrained(out)
+    network = load_uvit(out)  # what ships is what is judged, in single precision again
     metrics = judge_samples(Generator(network, vae, FASHION_CLASSES)) | {
         "training_minutes": minutes_of(run.rows),
         "settings": asdict(SETTINGS["mini"]),
         "recipe": asdict(run.recipe),
     }
-    (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
-    (out / "README.md").write_text(card(metrics, out.name, device))
+    write_report(out, run.rows, metrics, card(metrics, out.name, device))
 
 
 def card(metrics: dict, name: str, device: torch.device) -> str:
@@ -279,17 +275,11 @@ def card(metrics: dict, name: str, device: torch.device) -> str:
     )
 
 
-def main(
-    out: Annotated[Path, typer.Option(help="Folder for the checkpoint.")],
-    work: Annotated[Path, typer.Option(help="Folder for the resumable state, outside the repository.")],
-    device: Annotated[str, typer.Option(help="A torch device.")] = "cuda" if torch.cuda.is_available() else "cpu",
-) -> None:
+def main(out: Path, work: Path, device: torch.device) -> None:
     """Train U-ViT-mini."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    where = torch.device(device)
     vae = AutoencoderKL.from_pretrained(fetch("vae", "mini")).eval().requires_grad_(False)
-    export(train(Recipe(), vae, work, where), vae, out, where)
+    export(train(Recipe(), vae, work, device), vae, out, device)
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    command(main)

@@ -16,23 +16,28 @@ out from the training set; the test set is read once, at the end.
 from __future__ import annotations
 
 import copy
-import json
 import logging
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-import typer
 from sklearn.metrics import confusion_matrix
 from torch import nn
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
 from tutorial_utils.datasets import FASHION_CLASSES, fashion_mnist
-from tutorial_utils.recipes.training import Run, hybrid_optimizers, minutes_of, warmup_cosine, words_for, write_csv
+from tutorial_utils.recipes.training import (
+    Run,
+    command,
+    hybrid_optimizers,
+    minutes_of,
+    warmup_cosine,
+    words_for,
+    write_report,
+)
 
 log = logging.getLogger("recipes.vit")
 
@@ -366,15 +371,13 @@ def export(run: EpochRun, rows: list[dict], teacher_accuracy: float, out: Path, 
     model.load_state_dict(run.best["weights"])
     model.save_pretrained(out)
     image_processor().save_pretrained(out)
-    write_csv(out / "training.csv", rows)
     metrics = judge(out) | {
         "held_out_accuracy": run.best["held_out_accuracy"],
         "teacher_held_out_accuracy": teacher_accuracy,
         "training_minutes": minutes_of(rows),
         "recipe": asdict(run.recipe),
     }
-    (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
-    (out / "README.md").write_text(card(metrics, out, device))
+    write_report(out, rows, metrics, card(metrics, out, device))
 
 
 def card(metrics: dict, out: Path, device: torch.device) -> str:
@@ -400,24 +403,19 @@ def card(metrics: dict, out: Path, device: torch.device) -> str:
     )
 
 
-def main(
-    out: Annotated[Path, typer.Option(help="Folder for the checkpoint.")],
-    work: Annotated[Path, typer.Option(help="Folder for the resumable state, outside the repository.")],
-    device: Annotated[str, typer.Option(help="A torch device.")] = "cuda" if torch.cuda.is_available() else "cpu",
-) -> None:
+def main(out: Path, work: Path, device: torch.device) -> None:
     """Train ViT-mini."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    recipe, where = Recipe(), torch.device(device)
+    recipe = Recipe()
     fit, held_out = load_splits(recipe)
-    teacher = train_teacher(recipe, fit, held_out, work, where)
-    network = build_teacher().to(where, memory_format=torch.channels_last).eval()
+    teacher = train_teacher(recipe, fit, held_out, work, device)
+    network = build_teacher().to(device, memory_format=torch.channels_last).eval()
     network.load_state_dict(teacher.best["weights"])
     network.requires_grad_(False)
-    student = train_student(recipe, network, fit, held_out, work, where)
-    refined = refine_student(recipe, student, network, fit, held_out, work, where)
+    student = train_student(recipe, network, fit, held_out, work, device)
+    refined = refine_student(recipe, student, network, fit, held_out, work, device)
     best = max(student, refined, key=lambda run: run.best["held_out_accuracy"])
-    export(best, teacher.rows + student.rows + refined.rows, teacher.best["held_out_accuracy"], out, where)
+    export(best, teacher.rows + student.rows + refined.rows, teacher.best["held_out_accuracy"], out, device)
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    command(main)
