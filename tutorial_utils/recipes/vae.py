@@ -16,45 +16,43 @@ is read once, at the end.
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated
 
 import torch
-import typer
 from diffusers import AutoencoderKL
 from torch import nn
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from tutorial_utils.datasets import fashion_mnist_tensors
 from tutorial_utils.garments import COLOURS, SIDE, SPRITE, hue, place, stills, tint
-from tutorial_utils.recipes.training import Run, minutes_of, warmup_cosine, words_for, write_csv
+from tutorial_utils.recipes.training import Run, command, minutes_of, warmup_cosine, words_for, write_report
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Every choice of the recipe. The learning rate is the peak of a warm-up and half-cosine schedule.
 
-    During the first `tinted_steps` no still is grey: a network that has learned to answer in grey does not find its way
-    to colours within any time that we could wait. `frame_weight` weighs frames, which are four fifths empty, against
-    stills; `colour_weight` weighs the colour's part of the error, what is left without the mean of the channels;
-    `kl_weight` the mean Kullback-Leibler divergence of a latent's element from a standard normal.
+    During the first `tinted_steps` no still is grey, and colour weighs more: a network that has learned to answer in
+    grey does not find its way to colours within any time that we could wait. `frame_weight` weighs frames, which are
+    four fifths empty, against stills; `tinted_colour_weight` and then `colour_weight` the colour's part of the error,
+    what is left without the mean of the channels; `kl_weight` the mean Kullback-Leibler divergence of a latent's
+    element from a standard normal.
     """
 
     seed: int = 0
     held_out: int = 1_000
-    steps: int = 8_000
+    steps: int = 20_000
     tinted_steps: int = 1_000
     warmup: int = 300
     lr: float = 3e-3
     grey_stills: int = 6
     tinted_stills: int = 2
     frames: int = 8
-    frame_weight: float = 3.0
-    colour_weight: float = 4.0
+    frame_weight: float = 4.0
+    tinted_colour_weight: float = 4.0
+    colour_weight: float = 1.0
     kl_weight: float = 1e-5
     ema_decay: float = 0.998
 
@@ -160,15 +158,17 @@ def train(recipe: Recipe, work: Path, device: torch.device) -> Run:
     torch.manual_seed(recipe.seed)
     kinds = {"stills": stills(held_out).to(device), "frames": frames(held_out).to(device)}
 
-    def draw() -> torch.Tensor:
-        all_stills = recipe.grey_stills + recipe.tinted_stills
-        now = replace(recipe, grey_stills=0, tinted_stills=all_stills) if run.step < recipe.tinted_steps else recipe
-        return draw_batch(fit, now).to(device, memory_format=torch.channels_last)
+    all_stills = recipe.grey_stills + recipe.tinted_stills
+    tinted = replace(recipe, grey_stills=0, tinted_stills=all_stills, colour_weight=recipe.tinted_colour_weight)
+
+    def loss(model: nn.Module) -> torch.Tensor:
+        now = tinted if run.step < recipe.tinted_steps else recipe
+        return loss_of(model, draw_batch(fit, now).to(device, memory_format=torch.channels_last), now)
 
     run.fit(
         recipe.steps,
         rate_at=lambda step: recipe.lr * warmup_cosine(step, recipe.steps, recipe.warmup),
-        loss_of=lambda model: loss_of(model, draw(), recipe),
+        loss_of=loss,
         measure=lambda model: progress(model, kinds),
         every=500,
     )
@@ -253,41 +253,30 @@ def export(run: Run, images: torch.Tensor, out: Path, device: torch.device) -> N
     vae = run.average.module.cpu().eval()
     normalise_latents(vae, images)
     vae.save_pretrained(out)
-    write_csv(out / "training.csv", run.rows)
-    metrics = judge(out) | {
-        "training_minutes": minutes_of(run.rows),
-        "recipe": asdict(run.recipe),
-    }
-    (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     recipe = run.recipe
-    (out / "README.md").write_text(
-        CARD.format(
-            **metrics,
-            name=out.name,
-            fitted=60_000 - recipe.held_out,
-            batch=recipe.grey_stills + recipe.tinted_stills + recipe.frames,
-            steps=recipe.steps,
-            seed=recipe.seed,
-            minutes=metrics["training_minutes"],
-            hue=metrics["hue_error"],
-            device=words_for(device),
-        )
+    metrics = judge(out) | {"training_minutes": minutes_of(run.rows), "recipe": asdict(recipe)}
+    card = CARD.format(
+        **metrics,
+        name=out.name,
+        fitted=60_000 - recipe.held_out,
+        batch=recipe.grey_stills + recipe.tinted_stills + recipe.frames,
+        steps=recipe.steps,
+        seed=recipe.seed,
+        minutes=metrics["training_minutes"],
+        hue=metrics["hue_error"],
+        device=words_for(device),
     )
+    write_report(out, run.rows, metrics, card)
 
 
-def main(
-    out: Annotated[Path, typer.Option(help="Folder for the checkpoint.")],
-    work: Annotated[Path, typer.Option(help="Folder for the resumable state, outside the repository.")],
-    device: Annotated[str, typer.Option(help="A torch device.")] = "cuda" if torch.cuda.is_available() else "cpu",
-) -> None:
+def main(out: Path, work: Path, device: torch.device) -> None:
     """Train VAE-mini."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    recipe, where = Recipe(), torch.device(device)
-    run = train(recipe, work, where)
+    recipe = Recipe()
+    run = train(recipe, work, device)
     grey = fashion_mnist_tensors("train")[0][:4_000]
     torch.manual_seed(recipe.seed)
-    export(run, torch.cat([stills(grey[:2_000]), frames(grey[2_000:])]), out, where)
+    export(run, torch.cat([stills(grey[:2_000]), frames(grey[2_000:])]), out, device)
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    command(main)
