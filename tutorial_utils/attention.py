@@ -1,7 +1,9 @@
-"""Where a Vision Transformer looks: its attention weights, laid out over the image's patches."""
+"""Where a transformer looks: its attention weights, of a ViT laid out over the image's patches."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -9,6 +11,7 @@ import torch
 from tutorial_utils.patches import patch_grid
 
 if TYPE_CHECKING:
+    from diffusers.models.attention_processor import Attention
     from transformers import ViTForImageClassification
 
 
@@ -32,6 +35,32 @@ def attention_weights(model: ViTForImageClassification, pixel_values: torch.Tens
         return torch.stack(model(pixel_values, output_attentions=True).attentions)
     finally:
         model.set_attn_implementation(fused)
+
+
+@contextmanager
+def recorded(attention: Attention) -> Iterator[list[torch.Tensor]]:
+    """Write down the weights of an attention layer of `diffusers`, whose fused kernels never do.
+
+    Yields:
+        a list that gets one tensor (N, heads, T, S) for each call inside the ``with`` block: the weight that each of T
+        tokens gives to each of S. Rows sum to 1.
+    """
+    from diffusers.models.attention_processor import AttnProcessor
+
+    fused, scores, weights = attention.processor, attention.get_attention_scores, []
+
+    def note(*inputs: torch.Tensor | None) -> torch.Tensor:
+        found = scores(*inputs)
+        weights.append(found.unflatten(0, (-1, attention.heads)).detach())
+        return found
+
+    attention.set_processor(AttnProcessor())  # the plain implementation, which asks for the scores
+    attention.get_attention_scores = note
+    try:
+        yield weights
+    finally:
+        del attention.get_attention_scores
+        attention.set_processor(fused)
 
 
 def cls_attention(weights: torch.Tensor, grid: tuple[int, int], layer: int = -1) -> torch.Tensor:

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from diffusers.models.attention_processor import Attention
+from einops import rearrange
 from transformers import ViTConfig, ViTForImageClassification
 
-from tutorial_utils.attention import attention_rollout, attention_weights, cls_attention, model_grid
+from tutorial_utils.attention import attention_rollout, attention_weights, cls_attention, model_grid, recorded
 
 LAYERS, HEADS, GRID = 3, 2, (2, 3)
 TOKENS = GRID[0] * GRID[1] + 1
@@ -124,3 +126,31 @@ def test_model_grid_counts_the_models_patches(model):
 def test_a_wrong_grid_is_named_with_both_numbers(weights, function):
     with pytest.raises(ValueError, match=r"covers 6 patches, but grid=\(4, 4\) has 16.*model_grid"):
         function(weights, (4, 4))
+
+
+@torch.no_grad()
+def test_a_diffusers_layer_gives_the_same_output_while_its_weights_are_recorded():
+    torch.manual_seed(0)
+    layer = Attention(query_dim=8, cross_attention_dim=6, heads=2, dim_head=4)
+    x, memory = torch.randn(3, 5, 8), torch.randn(3, 4, 6)
+    bias = torch.zeros(3, 1, 4)
+    bias[:, :, -1] = -torch.inf
+    expected, processor = layer(x, memory, attention_mask=bias), layer.processor
+    with recorded(layer) as weights:
+        assert torch.allclose(layer(x, memory, attention_mask=bias), expected, atol=1e-6)
+    assert [one.shape for one in weights] == [(3, 2, 5, 4)]
+    assert torch.allclose(weights[0].sum(-1), torch.ones(3, 2, 5)) and not weights[0][..., -1].any()
+    values = rearrange(layer.to_v(memory), "n s (heads d) -> n heads s d", heads=2)
+    by_hand = layer.to_out[0](rearrange(weights[0] @ values, "n heads t d -> n t (heads d)"))
+    assert torch.allclose(by_hand, expected, atol=1e-6)
+    assert layer.processor is processor
+    layer(x, memory)
+    assert len(weights) == 1
+
+
+def test_a_layer_is_itself_again_after_an_error():
+    layer = Attention(query_dim=8, heads=2, dim_head=4)
+    processor = layer.processor
+    with pytest.raises(RuntimeError), recorded(layer):
+        layer(torch.randn(1, 5, 7))
+    assert layer.processor is processor and "get_attention_scores" not in vars(layer)
