@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -184,20 +185,61 @@ def sample_uvit(
 ) -> None:
     """Images by class (lesson 3). With several processes: accelerate launch -m tutorial_utils sample uvit ..."""
     chosen = chosen_scale(scale)
-    from tutorial_utils import sampling
+    from tutorial_utils import sampling, shards
 
     runtime.quiet_libraries()
     given = {"steps": steps, "guidance_scale": guidance, "scheduler": scheduler}
     settings = replace(sampling.SETTINGS[chosen], **{name: value for name, value in given.items() if value is not None})
+    first = shards.is_main_process()
     try:
         generator = sampling.load_generator(chosen)
         labels = [label for label in sampling.chosen_classes(classes, generator) for _ in range(num)]
-        with bar("sampling", "batches", shown=sampling.is_main_process()) as progress:
+        with bar("sampling", "batches", shown=first) as progress:
             sampling.sample_to_folder(generator, labels, seed, settings, out, batch_size, progress)
     except (ValueError, OSError, asset_store.AssetError) as error:
         stop(error)
-    if sampling.is_main_process():
+    if first:
         typer.echo(out)
+
+
+@sample_app.command("latte")
+def sample_latte(
+    config: Annotated[Path, typer.Option(help="What to generate, such as notebooks/configs/latte_mini.yaml.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the clips, the file's by default; interrupted runs go on from it.")
+    ] = None,
+    scale: ScaleOption = None,
+) -> None:
+    """Clips from sentences (lesson 4). With several processes: accelerate launch -m tutorial_utils sample latte ..."""
+    chosen = chosen_scale(scale)
+    from tutorial_utils import latte, latte_config, shards
+
+    runtime.quiet_libraries()
+    first = shards.is_main_process()
+    try:
+        wanted = latte_config.load_config(config)
+        folder = out or wanted.out
+        pipeline = latte.load_pipeline(wanted, chosen)
+        with plain_warnings(latte.PromptWarning, shown=first):
+            prompts = latte.encode(pipeline, wanted.prompts, wanted.negative_prompt)
+        clips = latte.Clips(pipeline, wanted.frames, wanted.temporal_attention)
+        with bar("sampling", "clips", shown=first) as progress:
+            latte.sample_to_folder(clips, prompts, wanted, folder, progress)
+    except (ValueError, OSError, asset_store.AssetError) as error:
+        stop(error)
+    if first:
+        typer.echo(folder)
+
+
+@contextlib.contextmanager
+def plain_warnings(kind: type[Warning], shown: bool = True) -> Iterator[None]:
+    """Print the warnings of one kind as a line each, at the end; leave out all others."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", kind)
+        yield
+    for warning in caught:
+        if shown and issubclass(warning.category, kind):
+            complain(str(warning.message))
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Sampling from a latent diffusion model: schedulers by name, noise by seed, guidance, and one loop for all of it.
 
-`sample` yields every step, so that its caller may plot, measure or stop. Shapes: N samples of (C, H, W) latents.
+`sample` yields every step, so that its caller may plot, measure or stop. Shapes: N samples, of any shape: (C, H, W)
+latents of images, or (C, F, H, W) of clips.
 A time is an index of the scheduler, 0 to 999; the networks were trained on times 1 to 1,000, so index t goes in as
 t + 1.
 """
@@ -28,18 +29,16 @@ STABLE_DIFFUSION = {
 }
 """Stable Diffusion's noise schedule, on which the published U-ViT was trained, as a scheduler's configuration."""
 
-_TO_FIRST_LEVEL = {"final_sigmas_type": "sigma_min"}  # stop at time 1 of 1,000, where the published sampler stops
+UVIT = {**STABLE_DIFFUSION, "final_sigmas_type": "sigma_min"}
+"""The same for sampling as the published U-ViT does: stop at time 1 of 1,000, and not at the clean image."""
 
 SCHEDULERS = {
-    "dpm-single": (
-        "DPMSolverSinglestepScheduler",
-        {"solver_order": 3, "lower_order_final": True, **_TO_FIRST_LEVEL},
-    ),
-    "dpm-multi": ("DPMSolverMultistepScheduler", {"solver_order": 2, **_TO_FIRST_LEVEL}),
-    "unipc": ("UniPCMultistepScheduler", {"solver_order": 3, **_TO_FIRST_LEVEL}),
+    "dpm-single": ("DPMSolverSinglestepScheduler", {"solver_order": 3, "lower_order_final": True}),
+    "dpm-multi": ("DPMSolverMultistepScheduler", {"solver_order": 2}),
+    "unipc": ("UniPCMultistepScheduler", {"solver_order": 3}),
     # DDIM is DPM-Solver++ of order one (Lu et al. 2022); DDIMScheduler takes only steps that divide 1,000.
-    "ddim": ("DPMSolverMultistepScheduler", {"solver_order": 1, **_TO_FIRST_LEVEL}),
-    "euler": ("EulerDiscreteScheduler", {"timestep_spacing": "linspace", **_TO_FIRST_LEVEL}),
+    "ddim": ("DPMSolverMultistepScheduler", {"solver_order": 1}),
+    "euler": ("EulerDiscreteScheduler", {}),
 }
 """Names for the command line and the lessons: a class of diffusers, and what differs from its defaults."""
 
@@ -56,8 +55,8 @@ class Step:
         index: 0 for the first step.
         time: the time that the step began at.
         noise_level: the standard deviation of the noise, in multiples of the image's share, when the step began.
-        latent: (N, C, H, W) after the step, on the scheduler's scale.
-        clean: (N, C, H, W), the clean image that the network predicted when the step began.
+        latent: (N, ...) after the step, on the scheduler's scale.
+        clean: (N, ...), the clean image that the network predicted when the step began.
         evaluations: evaluations of the network for each sample so far; a guided step counts two.
     """
 
@@ -69,19 +68,28 @@ class Step:
     evaluations: int
 
 
-def make_scheduler(name: str, config: dict = STABLE_DIFFUSION) -> SchedulerMixin:
+def make_scheduler(name: str, config: dict = UVIT) -> SchedulerMixin:
     """A scheduler of diffusers by one of the names in `SCHEDULERS`.
 
     Args:
-        config: the noise schedule that the network was trained on.
+        config: the noise schedule that the network was trained on, and where its samples end; another scheduler's
+            configuration will do.
 
     Raises:
-        ValueError: the name is unknown.
+        ValueError: the name is unknown, or the schedule ends in pure noise and this scheduler cannot start there.
     """
     if name not in SCHEDULERS:
         raise ValueError(f"There is no scheduler {name!r}: choose one of {', '.join(SCHEDULERS)}.")
+    if config.get("rescale_betas_zero_snr") and not _starts_from_pure_noise(name):
+        able = ", ".join(filter(_starts_from_pure_noise, SCHEDULERS))
+        raise ValueError(f"{name!r} cannot start from the pure noise that this schedule ends in: choose one of {able}.")
     kind, options = SCHEDULERS[name]
     return getattr(diffusers, kind).from_config(config, **options)
+
+
+def _starts_from_pure_noise(name: str) -> bool:
+    # diffusers drops an option that a scheduler does not know, and would sample from another schedule
+    return "rescale_betas_zero_snr" in inspect.signature(getattr(diffusers, SCHEDULERS[name][0])).parameters
 
 
 def generators(seeds: Sequence[int]) -> list[torch.Generator]:
@@ -111,10 +119,10 @@ def signal_and_noise(scheduler: SchedulerMixin, times: Tensor) -> tuple[Tensor, 
 
 
 def predict_clean(scheduler: SchedulerMixin, noisy: Tensor, output: Tensor, time: Tensor) -> Tensor:
-    """The clean image that a network's output implies, (N, C, H, W).
+    """The clean image that a network's output implies, (N, ...).
 
     Args:
-        noisy: the network's input, (N, C, H, W).
+        noisy: the network's input, (N, ...).
         output: its output: what the scheduler's `prediction_type` says.
         time: one time for all.
 
@@ -133,24 +141,24 @@ def predict_clean(scheduler: SchedulerMixin, noisy: Tensor, output: Tensor, time
 
 
 def guided(
-    network: Network, x: Tensor, times: Tensor, labels: Tensor | None, null_label: int | None, scale: float
+    network: Network, x: Tensor, times: Tensor, labels: Tensor | None, null_label: int | Tensor | None, scale: float
 ) -> Tensor:
     """The network's output with classifier-free guidance (Ho and Salimans 2022), in one evaluation of twice the batch.
 
     Args:
-        x: (N, C, H, W).
+        x: (N, ...).
         times: floats (N,), as the network takes them.
         labels: integers (N,).
-        null_label: the label for "no class".
+        null_label: the label for "no class", or integers (N,) where each sample has its own.
         scale: 1 for no guidance, which costs one evaluation for each sample instead of two; 0 for no class.
             ``no class + scale * (class - no class)``, as diffusers defines it.
 
     Returns:
-        (N, C, H, W).
+        (N, ...).
     """
     if scale == 1:
         return network(x, times, labels)
-    without = torch.full_like(labels, null_label)
+    without = torch.zeros_like(labels) + null_label
     both = network(torch.cat([x, x]), torch.cat([times, times]), torch.cat([labels, without]))
     conditional, unconditional = both.chunk(2)
     return unconditional + scale * (conditional - unconditional)
@@ -165,21 +173,21 @@ def sample(
     steps: int,
     guidance_scale: float = 1.0,
     guidance_interval: tuple[float, float] = EVERYWHERE,
-    null_label: int | None = None,
+    null_label: int | Tensor | None = None,
     sources: list[torch.Generator] | None = None,
 ) -> Iterator[Step]:
     """From noise to images, a step at a time.
 
     Args:
-        network: called as ``network(x, times, labels)``, (N, C, H, W) -> (N, C, H, W), such as a `UViT`.
+        network: called as ``network(x, times, labels)``, (N, ...) -> (N, ...), such as a `UViT`.
         scheduler: any of diffusers' with `alphas_cumprod`; its timesteps are set here.
-        noise: standard normal (N, C, H, W), such as `draw_noise` makes; its device and dtype are used throughout.
+        noise: standard normal (N, ...), such as `draw_noise` makes; its device and dtype are used throughout.
         labels: integers (N,); None for a network without classes.
         steps: of the scheduler.
         guidance_scale: see `guided`.
         guidance_interval: guide only where the noise level is within these bounds (Kynkäänniemi et al. 2024,
             https://arxiv.org/abs/2404.07724): elsewhere guidance hurts or does nothing, and costs an evaluation.
-        null_label: the label for "no class"; needed with guidance.
+        null_label: see `guided`; needed with guidance.
         sources: the samples' generators, for schedulers that add noise at every step.
 
     Returns:

@@ -5,19 +5,18 @@ Sample k has its own seed, so it is the same in every batch, in every order, and
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
+from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
-from tutorial_utils import diffusion, runtime
+from tutorial_utils import diffusion, runtime, shards
 from tutorial_utils.assets import fetch
 from tutorial_utils.datasets import FASHION_CLASSES
 from tutorial_utils.uvit import UViT, load_uvit
@@ -38,7 +37,7 @@ class Settings:
 
 
 SETTINGS = {
-    "mini": Settings(),
+    "mini": Settings(steps=16, guidance_low=0.5),  # guided at low noise too, samples are further from real ones
     "full": Settings(scheduler="dpm-single", steps=25, guidance_scale=4.0),  # the published demo's
 }
 """The lesson's settings at each scale."""
@@ -150,73 +149,30 @@ def sample_to_folder(
     settings: Settings,
     out: Path,
     batch_size: int,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: shards.Progress = lambda done, total: None,
 ) -> None:
     """Write `samples.npz` and `grid.png`: one sample for each label, in order.
 
-    An interrupted run goes on from the batches that it has finished. Under `accelerate launch` the processes
-    share the batches; those on several machines need an `out` that they share.
+    An interrupted run goes on from the batches that it has finished, and processes share them: see `shards.fill`.
 
     Args:
         labels: one for each sample; sample k has the seed ``sample_seed(seed, k)``.
         out: a folder, new or from an interrupted run with the same request.
-        progress: called with the number of finished batches and of all, from each process.
 
     Raises:
         ValueError: `out` holds the samples of another request, or parts of them are missing at the end.
     """
-    from accelerate import PartialState
-
-    processes = PartialState()
-    request = {"labels": list(labels), "seed": seed, "batch_size": batch_size} | asdict(settings)
-    with processes.main_process_first():  # the others then find the request in place
-        _claim(out, request)
-    if (out / "samples.npz").exists():
-        return
     seeds = [sample_seed(seed, k) for k in range(len(labels))]
-    parts = [out / "parts" / f"{start:08}.npz" for start in range(0, len(labels), batch_size)]
-    for number, part in enumerate(parts):
-        if number % processes.num_processes == processes.process_index and not part.exists():
-            mine = slice(number * batch_size, (number + 1) * batch_size)
-            images = generator.images(torch.tensor(labels[mine]), seeds[mine], settings, batch_size)
-            _write_npz(part, images=_as_bytes(images))
-        progress(sum(part.exists() for part in parts), len(parts))
-    processes.wait_for_everyone()
-    if processes.is_main_process:
-        _merge(out, parts, labels, seeds)
-    processes.wait_for_everyone()
 
+    def make(mine: slice) -> np.ndarray:
+        return as_bytes(generator.images(torch.tensor(labels[mine]), seeds[mine], settings, batch_size))
 
-def is_main_process() -> bool:
-    """Whether this is the only process, or the first of those that `accelerate launch` started."""
-    from accelerate import PartialState
+    def finish(images: np.ndarray) -> dict[str, np.ndarray]:
+        Image.fromarray(grid(images)).save(out / "grid.png")
+        return {"images": images, "labels": np.array(labels), "seeds": np.array(seeds)}
 
-    return PartialState().is_main_process
-
-
-def _claim(out: Path, request: dict) -> None:
-    """Write down what a folder is for, or make sure that it is for this."""
-    path = out / "request.json"
-    if path.exists():
-        if json.loads(path.read_text()) != json.loads(json.dumps(request)):
-            raise ValueError(f"{out} holds the samples of another request (see {path}): choose another folder.")
-        return
-    if (out / "samples.npz").exists():
-        raise ValueError(f"{out} holds samples.npz, but not what was asked for: choose another folder.")
-    (out / "parts").mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".partial")
-    draft.write_text(json.dumps(request, indent=2) + "\n")
-    draft.replace(path)
-
-
-def _merge(out: Path, parts: list[Path], labels: Sequence[int], seeds: Sequence[int]) -> None:
-    missing = [part.name for part in parts if not part.exists()]
-    if missing:
-        raise ValueError(f"{out / 'parts'} lacks {', '.join(missing)}: all machines must share the folder {out}.")
-    images = np.concatenate([np.load(part, allow_pickle=False)["images"] for part in parts])
-    Image.fromarray(grid(images)).save(out / "grid.png")
-    _write_npz(out / "samples.npz", images=images, labels=np.array(labels), seeds=np.array(seeds))
-    shutil.rmtree(out / "parts")
+    request = {"labels": list(labels), "seed": seed, "batch_size": batch_size} | asdict(settings)
+    shards.fill(out, request, len(labels), batch_size, make, finish, progress)
 
 
 def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
@@ -229,16 +185,9 @@ def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
     return filled.reshape(rows, columns, height, width, 3).swapaxes(1, 2).reshape(rows * height, columns * width, 3)
 
 
-def _as_bytes(images: Tensor) -> np.ndarray:
-    """Images (N, 3, H, W) in [0, 1] as bytes (N, H, W, 3)."""
-    return (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
-
-
-def _write_npz(path: Path, **arrays: np.ndarray) -> None:
-    draft = path.with_suffix(".partial")
-    with draft.open("wb") as file:
-        np.savez(file, **arrays)
-    draft.replace(path)
+def as_bytes(images: Tensor) -> np.ndarray:
+    """Images (..., 3, H, W) in [0, 1] as bytes (..., H, W, 3)."""
+    return rearrange((images * 255).round().to(torch.uint8), "... c h w -> ... h w c").numpy()
 
 
 def _chunks(values: Sequence, size: int) -> Iterator[Sequence]:

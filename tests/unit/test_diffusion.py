@@ -165,8 +165,14 @@ def test_a_network_that_knows_the_image_leads_to_it(make, prediction_type):
     assert len(steps) == 12
     for step in steps:
         torch.testing.assert_close(step.clean, clean, atol=2e-3, rtol=0)
-    # most schedulers stop at time 1 of 1000, where the noise is 0.0292 of the image's share
-    assert (steps[-1].latent - clean).std() <= 0.031
+    torch.testing.assert_close(steps[-1].latent, clean, atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_as_the_published_sampler_each_stops_at_the_first_level(name):
+    scheduler, clean = make_scheduler(name), 3 * noise().roll(1, 0)
+    end = last(sample(perfect(scheduler, clean), scheduler, noise(), steps=12))
+    assert (end.latent - clean).std().item() == pytest.approx(0.0292, abs=0.002)  # of noise, at time 1 of 1,000
 
 
 @pytest.mark.parametrize("make", EVERY.values(), ids=EVERY)
@@ -270,6 +276,17 @@ def test_the_second_half_of_a_guided_batch_is_the_same_without_class():
     for x, times, labels in network.calls:
         assert torch.equal(x[:3], x[3:]) and torch.equal(times[:3], times[3:])
         assert labels.tolist() == [0, 3, 6, 10, 10, 10]
+
+
+def test_each_sample_may_have_a_label_of_its_own_for_no_class():
+    network = Recorder(linear)
+    guidance = {"guidance_scale": 1.4, "null_label": LABELS + 10}
+    end = last(sample(network, make_scheduler("unipc"), noise(), LABELS, steps=2, **guidance))
+    assert [call[2].tolist() for call in network.calls] == [[0, 3, 6, 10, 13, 16]] * 2
+    guidance["null_label"] = 13
+    alike = last(sample(linear, make_scheduler("unipc"), noise(), LABELS, steps=2, **guidance))
+    torch.testing.assert_close(end.latent[1], alike.latent[1])
+    assert not torch.allclose(end.latent[0], alike.latent[0])
 
 
 def test_guidance_is_left_out_outside_its_interval():
@@ -422,6 +439,17 @@ def test_a_schedule_that_ends_in_pure_noise_is_sampled():
 def test_an_unknown_scheduler_is_refused_with_the_names_that_are_known():
     with pytest.raises(ValueError, match=r"no scheduler 'plms': choose one of dpm-single, dpm-multi, unipc"):
         make_scheduler("plms")
+
+
+def test_a_scheduler_that_cannot_start_from_pure_noise_is_refused_with_those_that_can():
+    config = {**STABLE_DIFFUSION, "rescale_betas_zero_snr": True}
+    with pytest.raises(ValueError, match=r"'dpm-single' cannot start .* one of dpm-multi, unipc, ddim, euler\.$"):
+        make_scheduler("dpm-single", config)
+    for name in ("dpm-multi", "unipc", "ddim", "euler"):
+        scheduler, clean = make_scheduler(name, {**config, "prediction_type": "v_prediction"}), noise().roll(1, 0)
+        steps = list(sample(perfect(scheduler, clean), scheduler, noise(), steps=5))
+        assert steps[0].noise_level > 1000
+        torch.testing.assert_close(steps[-1].latent, clean, atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize(

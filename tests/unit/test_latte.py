@@ -1,0 +1,379 @@
+"""Clips from sentences: the same as diffusers' own pipeline makes of one prompt, and the same in any company."""
+
+import json
+import re
+import warnings
+from dataclasses import replace
+
+import diffusers
+import numpy as np
+import pytest
+import tiny_latte
+import torch
+from diffusers import AutoencoderKLTemporalDecoder, LattePipeline
+from PIL import Image
+
+from tutorial_utils import latte, shards
+from tutorial_utils.assets import AssetError
+from tutorial_utils.diffusion import SCHEDULERS, draw_noise, generators, last, sample
+from tutorial_utils.latte import Clips, PromptWarning, encode, load_pipeline, prompted_network, sample_to_folder
+from tutorial_utils.latte_config import Config
+from tutorial_utils.sampling import Settings, sample_seed
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+PROMPTS = ["a red sneaker moving left", "a blue coat", "a blue coat moving right quickly"]  # of different lengths
+SEEDS = [3, 4, 5]
+QUICK = Settings(scheduler="dpm-multi", steps=3, guidance_scale=4.0)
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> LattePipeline:
+    built = tiny_latte.build()
+    built.set_progress_bar_config(disable=True)
+    return built
+
+
+@pytest.fixture(scope="module")
+def folder(pipeline, tmp_path_factory):
+    """The pipeline on disk, with a temporal decoder beside it as Latte-1 has one."""
+    folder = tmp_path_factory.mktemp("model")
+    pipeline.save_pretrained(folder)
+    blocks = {"block_out_channels": (32,) * 4, "down_block_types": ("DownEncoderBlock2D",) * 4}
+    AutoencoderKLTemporalDecoder(**blocks, layers_per_block=1).save_pretrained(folder / "vae_temporal_decoder")
+    return folder
+
+
+def configured(model, **changes) -> Config:
+    least = {"steps": 3, "guidance_scale": 4, "scheduler": "dpm-multi", "frames": 8, "height": 64, "width": 64}
+    return Config(**least | {"model": str(model), "prompts": PROMPTS, "out": "build/clips"} | changes)
+
+
+def noise(seeds: list[int], frames: int = 8) -> torch.Tensor:
+    return draw_noise(generators(seeds), (4, frames, 8, 8))
+
+
+# --- The pipeline's own clip --------------------------------------------------------------------------------------
+
+
+def ours(pipeline, prompts, seeds, negative="", steps=8, scale=7.5, frames=8, temporal=True) -> torch.Tensor:
+    """Latents sampled by the course's loop with the pipeline's own scheduler."""
+    encoded, labels = encode(pipeline, prompts, negative), torch.arange(len(prompts))
+    network = prompted_network(pipeline.transformer, encoded, temporal)
+    guidance = {"guidance_scale": scale, "null_label": labels + len(prompts)}
+    return last(sample(network, pipeline.scheduler, noise(seeds, frames), labels, steps=steps, **guidance)).latent
+
+
+def theirs(pipeline, prompts, seeds, negative="", steps=8, scale=7.5, frames=8, temporal=True, output="latent"):
+    """The same by `LattePipeline.__call__`."""
+    return pipeline(
+        prompts,
+        negative_prompt=negative,
+        num_inference_steps=steps,
+        guidance_scale=scale,
+        video_length=frames,
+        height=64,
+        width=64,
+        latents=noise(seeds, frames),
+        enable_temporal_attentions=temporal,
+        clean_caption=False,
+        output_type=output,
+    ).frames
+
+
+@pytest.mark.parametrize("negative", ["", "blurry", "a blurry red coat moving up quickly left right up"])
+@pytest.mark.parametrize(("prompt", "seed"), list(zip(PROMPTS, SEEDS, strict=True)))
+def test_a_clip_is_the_one_that_the_pipeline_makes_of_its_prompt(pipeline, prompt, seed, negative):
+    expected = theirs(pipeline, prompt, [seed], negative)
+    assert torch.allclose(ours(pipeline, [prompt], [seed], negative), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "change", [{"scale": 1.0}, {"frames": 1}, {"temporal": False}, {"steps": 50}], ids=lambda change: next(iter(change))
+)
+def test_every_dial_does_what_the_pipelines_does(pipeline, change):
+    expected = theirs(pipeline, PROMPTS[0], SEEDS[:1], **change)
+    assert torch.allclose(ours(pipeline, PROMPTS[:1], SEEDS[:1], **change), expected, atol=1e-4)
+    plain = ours(pipeline, PROMPTS[:1], SEEDS[:1])
+    assert plain.shape != expected.shape or not torch.allclose(plain, expected, atol=1e-2)
+
+
+def test_a_clip_is_decoded_as_the_pipeline_does(pipeline):
+    expected = theirs(pipeline, PROMPTS[0], SEEDS[:1], output="np")
+    videos = Clips(pipeline, 8).decode(theirs(pipeline, PROMPTS[0], SEEDS[:1]))
+    assert videos.shape == (1, 8, 3, 64, 64) and videos.min() >= 0 and videos.max() <= 1
+    assert np.abs(videos.permute(0, 1, 3, 4, 2).numpy() - expected).max() < 1e-4
+
+
+def test_a_clip_does_not_depend_on_its_company_as_the_pipelines_does(pipeline):
+    together = ours(pipeline, PROMPTS, SEEDS)
+    for k, latent in enumerate(together):
+        alone = theirs(pipeline, PROMPTS[k], SEEDS[k : k + 1])
+        assert torch.allclose(latent, alone[0], atol=1e-4)
+    assert not torch.allclose(theirs(pipeline, PROMPTS, SEEDS), together, atol=0.1)
+
+
+# --- Schedulers by name -------------------------------------------------------------------------------------------
+
+
+def test_a_scheduler_keeps_the_schedule_that_the_model_was_trained_on(pipeline):
+    for name in set(SCHEDULERS) - {"dpm-single"}:
+        scheduler = latte.make_scheduler(name, pipeline.scheduler.config)
+        options = scheduler.config
+        assert options.rescale_betas_zero_snr and options.timestep_spacing == "trailing", name
+        assert options.prediction_type == "v_prediction" and options.final_sigmas_type == "zero", name
+        assert torch.allclose(scheduler.alphas_cumprod, pipeline.scheduler.alphas_cumprod, atol=1e-6), name
+
+
+def test_ddim_by_name_is_the_pipelines_own(pipeline):
+    prompts = encode(pipeline, PROMPTS[:1])
+    settings = Settings(scheduler="ddim", steps=8, guidance_scale=7.5)
+    latent = last(Clips(pipeline, 8).steps(prompts, SEEDS[:1], settings)).latent
+    assert torch.allclose(latent, theirs(pipeline, PROMPTS[0], SEEDS[:1]), atol=0.01)
+
+
+def test_a_scheduler_that_cannot_start_from_pure_noise_is_refused(pipeline):
+    with pytest.raises(ValueError, match=r"'dpm-single' cannot start .* choose one of dpm-multi, unipc, ddim, euler"):
+        latte.make_scheduler("dpm-single", pipeline.scheduler.config)
+
+
+def test_a_schedulers_view_of_a_predicted_variance_does_not_matter(pipeline):
+    config = {**pipeline.scheduler.config, "variance_type": "learned_range"}
+    scheduler = latte.make_scheduler("dpm-multi", config)
+    scheduler.set_timesteps(3)
+    latent = noise([0])
+    assert scheduler.step(latent, scheduler.timesteps[0], latent).prev_sample.shape == latent.shape
+
+
+# --- Prompts ------------------------------------------------------------------------------------------------------
+
+
+def test_prompts_are_filled_up_to_the_longest_and_can_be_cut_into_batches(pipeline):
+    prompts = encode(pipeline, PROMPTS, "blurry")
+    assert prompts.lengths.tolist() == [6, 4, 7]  # with the token that ends each
+    assert prompts.embeddings.shape == prompts.negatives.shape == (3, 7, 16)
+    part = prompts[1:]
+    assert len(part) == 2 and part.texts == tuple(PROMPTS[1:]) and part.lengths.tolist() == [4, 7]
+    assert torch.equal(part.embeddings, prompts.embeddings[1:]) and torch.equal(part.negatives, prompts.negatives[1:])
+
+
+def test_case_and_outer_spaces_do_not_matter_and_nothing_is_said_of_a_known_prompt(pipeline):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plain, loud, nothing = (encode(pipeline, [text]) for text in ("a red coat", " A RED coat ", ""))
+    assert torch.equal(plain.embeddings, loud.embeddings)
+    assert nothing.lengths.tolist() == [1]
+
+
+@pytest.mark.parametrize("negative", [False, True])
+def test_unknown_words_are_named(pipeline, negative):
+    text = "a red zebra moving home, zebra"
+    prompts = ["a coat"] if negative else [text]
+    with pytest.warns(PromptWarning, match="'a red zebra moving home, zebra': the model does not know zebra, home,.$"):
+        encode(pipeline, prompts, text if negative else "")
+
+
+def test_what_is_cut_off_a_prompt_that_is_too_long_is_quoted(pipeline):
+    text = " ".join(["red"] * 119 + ["coat", "moving", "left"])
+    with pytest.warns(PromptWarning, match=r"longer than 120 tokens: 'coat moving left' was cut off") as caught:
+        prompts = encode(pipeline, [text])
+    assert len(caught) == 1 and prompts.lengths.tolist() == [120]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", PromptWarning)
+        assert torch.equal(encode(pipeline, [" ".join(["red"] * 119)]).embeddings, prompts.embeddings)
+
+
+def test_no_prompts_at_all_are_refused(pipeline):
+    with pytest.raises(ValueError, match="no prompts"):
+        encode(pipeline, [])
+
+
+# --- Clips --------------------------------------------------------------------------------------------------------
+
+
+def test_clips_are_the_same_in_every_batch_and_order(pipeline):
+    clips, prompts = Clips(pipeline, 8), encode(pipeline, PROMPTS)
+    together = clips.videos(prompts, SEEDS, QUICK)
+    in_parts = clips.videos(prompts, SEEDS, QUICK, batch_size=2)
+    reversed_ = clips.videos(encode(pipeline, PROMPTS[::-1]), SEEDS[::-1], QUICK).flip(0)
+    assert together.shape == (3, 8, 3, 64, 64) and together.device.type == "cpu"
+    assert torch.allclose(together, in_parts, atol=1e-4) and torch.allclose(together, reversed_, atol=1e-4)
+
+
+def test_a_seed_is_a_clip(pipeline):
+    clips, prompts = Clips(pipeline, 8), encode(pipeline, PROMPTS[:1])
+    first, again, other = (clips.videos(prompts, [seed], QUICK) for seed in (7, 7, 8))
+    assert torch.equal(first, again) and not torch.allclose(first, other, atol=0.01)
+
+
+def test_the_steps_lead_from_noise_to_the_clip(pipeline):
+    clips, prompts = Clips(pipeline, 8), encode(pipeline, PROMPTS)
+    steps = list(clips.steps(prompts, SEEDS, replace(QUICK, guidance_high=100.0)))
+    assert [step.latent.shape for step in steps] == [(3, 4, 8, 8, 8)] * 3
+    assert [step.evaluations for step in steps] == [1, 3, 5], "the first step begins above the interval"
+    assert torch.allclose(steps[-1].latent, steps[-1].clean, atol=1e-4), "the end is a clean clip"
+
+
+@pytest.mark.parametrize("frames", [1, 8])
+def test_clips_have_the_frames_that_were_asked_for(pipeline, frames):
+    videos = Clips(pipeline, frames).videos(encode(pipeline, PROMPTS[:1]), [0], QUICK)
+    assert videos.shape == (1, frames, 3, 64, 64)
+
+
+def test_as_many_seeds_as_prompts_are_needed(pipeline):
+    with pytest.raises(ValueError, match="2 seeds were given for 3 prompts"):
+        Clips(pipeline, 8).steps(encode(pipeline, PROMPTS), [1, 2], QUICK)
+
+
+# --- Loading ------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_is_loaded_in_the_precision_that_was_asked_for(folder, pipeline):
+    cpu = torch.device("cpu")
+    automatic = load_pipeline(configured(folder), device=cpu)
+    parts = (automatic.vae, automatic.transformer, automatic.text_encoder)
+    assert all(part.dtype == torch.float32 and not part.training for part in parts)
+    expected = Clips(pipeline, 8).videos(encode(pipeline, PROMPTS), SEEDS, QUICK)
+    assert torch.allclose(Clips(automatic, 8).videos(encode(automatic, PROMPTS), SEEDS, QUICK), expected, atol=1e-4)
+
+    half = load_pipeline(configured(folder, precision="bfloat16"), device=cpu)
+    assert all(part.dtype == torch.bfloat16 for part in (half.vae, half.transformer, half.text_encoder))
+    videos = Clips(half, 8).videos(encode(half, PROMPTS[:1]), [0], QUICK)
+    assert videos.dtype == torch.float32 and videos.isfinite().all()
+
+
+@pytest.mark.parametrize("frames", [1, 8])
+def test_a_temporal_decoder_takes_the_vaes_place(folder, frames):
+    loaded = load_pipeline(configured(folder, temporal_vae_decoder=True), device=torch.device("cpu"))
+    assert isinstance(loaded.vae, AutoencoderKLTemporalDecoder)
+    videos = Clips(loaded, frames).videos(encode(loaded, PROMPTS[:1]), [0], QUICK)
+    assert videos.shape == (1, frames, 3, 64, 64) and videos.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("change", "lines"),
+    [
+        ({"frames": 16, "height": 512}, ["frames: 16 .* must be 1 or 8.$", "height: 512 .* must be 64.$"]),
+        ({"scheduler": "dpm-single"}, ["'dpm-single' cannot start"]),
+        (
+            {"cpu_offload": True, "precision": "float16"},
+            ["cpu_offload: true needs a CUDA GPU.* is cpu: set it to false", "precision: float16 .* set it to auto"],
+        ),
+        ({"eight_bit": True}, ["eight_bit: true needs a CUDA GPU", "needs the package bitsandbytes"]),
+    ],
+    ids=str,
+)
+def test_what_the_model_or_the_machine_cannot_do_is_refused_before_weights_are_read(folder, monkeypatch, change, lines):
+    monkeypatch.setattr(LattePipeline, "from_pretrained", None)
+    monkeypatch.setattr(latte.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError) as caught:
+        load_pipeline(configured(folder, **change), device=torch.device("cpu"))
+    found = str(caught.value).splitlines()
+    assert len(found) == len(lines)
+    for line, pattern in zip(found, lines, strict=True):
+        assert re.search(pattern, line), line
+
+
+def test_a_model_that_is_none_is_refused(folder, tmp_path):
+    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionPipeline"}))
+    for model in ("lattte", "vit", tmp_path):
+        with pytest.raises(ValueError, match="is not allowed: it must be latte, or a folder"):
+            load_pipeline(configured(model), device=torch.device("cpu"))
+
+
+def test_a_missing_temporal_decoder_is_named(pipeline, folder, tmp_path):
+    for path in folder.iterdir():
+        if path.name != "vae_temporal_decoder":
+            (tmp_path / path.name).symlink_to(path)
+    with pytest.raises(ValueError, match="temporal_vae_decoder: .* has none: set it to false"):
+        load_pipeline(configured(tmp_path, temporal_vae_decoder=True), device=torch.device("cpu"))
+
+
+def test_an_asset_is_fetched_by_its_name_and_scale(folder, monkeypatch):
+    def fetch(name, scale):
+        assert (name, scale) == ("latte", "full")
+        raise AssetError("no network")
+
+    monkeypatch.setattr(latte.assets, "fetch", fetch)
+    with pytest.raises(AssetError, match="no network"):
+        load_pipeline(configured("latte"), "full", torch.device("cpu"))
+
+
+def test_eight_bits_are_for_the_two_large_parts():
+    parts = latte._eight_bit_weights().quant_mapping
+    assert set(parts) == {"transformer", "text_encoder"} and all(part.load_in_8bit for part in parts.values())
+    assert isinstance(parts["transformer"], diffusers.BitsAndBytesConfig)
+
+
+# --- A folder of clips --------------------------------------------------------------------------------------------
+
+STEMS = ["000-a-red-sneaker-moving-left", "001-a-blue-coat", "002-a-blue-coat-moving-right-quickly"]
+
+
+@pytest.fixture
+def drawn(monkeypatch) -> list[tuple[str, ...]]:
+    """The prompts of the batches that were sampled."""
+    batches, videos = [], Clips.videos
+    monkeypatch.setattr(
+        Clips, "videos", lambda self, prompts, *rest: batches.append(prompts.texts) or videos(self, prompts, *rest)
+    )
+    return batches
+
+
+def test_a_folder_holds_each_clip_as_video_and_as_frames_and_all_as_numbers(pipeline, tmp_path):
+    config, clips, prompts = configured("latte", fps=4, seed=7), Clips(pipeline, 8), encode(pipeline, PROMPTS)
+    sample_to_folder(clips, prompts, config, tmp_path)
+    files = [f"{stem}.{suffix}" for stem in STEMS for suffix in ("gif", "mp4", "png")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*files, "request.json", "samples.npz"]
+
+    with np.load(tmp_path / "samples.npz") as saved:
+        seeds = [sample_seed(7, k) for k in range(3)]
+        assert saved["seeds"].tolist() == seeds and saved["prompts"].tolist() == PROMPTS
+        expected = clips.videos(prompts, seeds, config.settings).permute(0, 1, 3, 4, 2).numpy()
+        assert np.abs(saved["videos"] / 255 - expected).max() < 0.5 / 255 + 1e-4
+        sheet = np.asarray(Image.open(tmp_path / f"{STEMS[1]}.png"))
+        assert np.array_equal(sheet, np.concatenate(saved["videos"][1], axis=1))
+    with Image.open(tmp_path / f"{STEMS[0]}.gif") as gif:
+        assert gif.n_frames == 8 and gif.size == (256, 256) and gif.info["duration"] == 250
+
+
+def test_an_interrupted_run_goes_on_with_the_next_clip(pipeline, tmp_path, drawn):
+    config, clips, prompts = configured("latte"), Clips(pipeline, 8), encode(pipeline, PROMPTS)
+
+    def interrupt(done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sample_to_folder(clips, prompts, config, tmp_path, interrupt)
+    assert (tmp_path / f"{STEMS[1]}.mp4").exists() and not (tmp_path / "samples.npz").exists()
+    for _ in range(2):
+        sample_to_folder(clips, prompts, config, tmp_path)
+    assert drawn == [(text,) for text in PROMPTS], "a finished folder is left alone"
+    assert not (tmp_path / "parts").exists()
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"negative_prompt": "blurry"}, {"steps": 4}], ids=str)
+def test_a_folder_of_another_configuration_is_refused(pipeline, tmp_path, change):
+    clips, prompts = Clips(pipeline, 1), encode(pipeline, PROMPTS[:1])
+    sample_to_folder(clips, prompts, configured("latte", out="here"), tmp_path)
+    sample_to_folder(clips, prompts, configured("latte", out="there"), tmp_path)  # a folder may be called otherwise
+    with pytest.raises(ValueError, match="another request"):
+        sample_to_folder(clips, prompts, configured("latte", **change), tmp_path)
+
+
+def test_a_part_that_another_machine_kept_to_itself_is_named(tmp_path):
+    (tmp_path / "parts").mkdir()
+    with pytest.raises(ValueError, match="parts lacks 00000002.npz: all machines must share"):
+        shards._read([tmp_path / "parts/00000002.npz"])
+
+
+def test_a_clip_that_is_large_already_is_not_enlarged(tmp_path):
+    latte.save_clip(np.zeros((10, 8, 300, 3), np.uint8), tmp_path / "wide.clip", 8, "nothing")
+    assert Image.open(tmp_path / "wide.clip.gif").size == (300, 8)
+    assert Image.open(tmp_path / "wide.clip.png").size == (8 * 300, 2 * 8), "two rows of frames"
+
+
+def test_file_names_hold_letters_and_numbers_only():
+    assert latte.file_stem(3, "A dog, in/space: ../é!") == "003-a-dog-in-space"
+    assert latte.file_stem(12, "红色") == "012" and len(latte.file_stem(1, "x" * 500)) == 44
