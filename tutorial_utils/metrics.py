@@ -57,7 +57,7 @@ def class_agreement(judge: Judge, images: Tensor, labels: Tensor) -> float:
     return (judge.classify(images) == labels).float().mean().item()
 
 
-def frechet_distance(judge: Judge, images: Tensor, reference: Tensor, batch_size: int = 250) -> float:
+def frechet_distance(judge: Judge, images: Tensor, reference: Tensor) -> float:
     """Distance between two sets of images as two Gaussians in the judge's features (Heusel et al. 2017).
 
     Args:
@@ -66,14 +66,27 @@ def frechet_distance(judge: Judge, images: Tensor, reference: Tensor, batch_size
     Raises:
         ValueError: there are fewer than two images in a set, or they are not as described.
     """
-    distance = FrechetInceptionDistance(feature=judge)
-    for batches, real in ((reference, True), (images, False)):
-        _require_images(batches)
-        if len(batches) < 2:
-            raise ValueError(f"{len(batches)} images have no spread: a Fréchet distance needs two or more in each set.")
-        for batch in batches.split(batch_size):
-            distance.update(batch, real=real)
-    return distance.compute().item()
+    return frechet_distances(judge, {"images": images}, reference)["images"]
+
+
+def frechet_distances(judge: Judge, sets: dict[str, Tensor], reference: Tensor) -> dict[str, float]:
+    """As `frechet_distance`, of several sets to the same reference, which is looked at once."""
+    distance = FrechetInceptionDistance(feature=judge, reset_real_features=False)
+    _show(distance, reference, real=True)
+    found = {}
+    for name, images in sets.items():
+        _show(distance, images, real=False)
+        found[name] = distance.compute().item()
+        distance.reset()
+    return found
+
+
+def _show(distance: FrechetInceptionDistance, images: Tensor, real: bool, batch_size: int = 250) -> None:
+    _require_images(images)
+    if len(images) < 2:
+        raise ValueError(f"{len(images)} images have no spread: a Fréchet distance needs two or more in each set.")
+    for batch in images.split(batch_size):
+        distance.update(batch, real=real)
 
 
 def nearest(queries: Tensor, among: Tensor, batch_size: int = 500) -> tuple[Tensor, Tensor]:

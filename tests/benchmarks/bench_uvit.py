@@ -45,21 +45,22 @@ def quality_cost(generator: Generator, count: int) -> None:
     judge, test = metrics.Judge(), garments.stills(fashion_mnist_tensors("test")[0])
     labels = torch.arange(count) % generator.classes
     seeds = [sample_seed(3, k) for k in range(count)]
-    results = {}
-    for name, settings in (("published settings", published), ("the lesson's", ours)):
+    cases = {"published": published, "ours": ours}
+    images, seconds, evaluations = {}, {}, {}
+    for name, settings in cases.items():
         started = time.perf_counter()
-        images = generator.images(labels, seeds, settings)
-        seconds = time.perf_counter() - started
+        images[name] = generator.images(labels, seeds, settings)
+        seconds[name] = time.perf_counter() - started
         *_, end = generator.steps(labels[:1], seeds[:1], settings)
-        distance = metrics.frechet_distance(judge, images, test)
-        results[name] = distance, end.evaluations, seconds
-        agreement = metrics.class_agreement(judge, images, labels)
+        evaluations[name] = end.evaluations
+    distances = metrics.frechet_distances(judge, images, test)
+    for name in cases:
         print(
-            f"{name:20} {end.evaluations:4} evaluations, {1000 * seconds / count:6.1f} ms an image, "
-            f"Fréchet distance {distance:.3f}, agreement {agreement:.1%}"
+            f"{name:10} {evaluations[name]:4} evaluations, {1000 * seconds[name] / count:6.1f} ms an image, Fréchet "
+            f"distance {distances[name]:.3f}, agreement {metrics.class_agreement(judge, images[name], labels):.1%}"
         )
-    (theirs, many, slow), (mine, few, fast) = results.values()
-    print(f"distance {mine / theirs:.3f} x, evaluations {few / many:.2f} x, time {fast / slow:.2f} x the published")
+    for word, unit in (("distance", distances), ("evaluations", evaluations), ("time", seconds)):
+        print(f"{word}: {unit['ours'] / unit['published']:.3f} x the published")
 
 
 def network_cost(mini: UViT) -> None:

@@ -43,8 +43,9 @@ def test_a_set_is_at_no_distance_from_itself_and_worse_pictures_are_further_away
     torch.manual_seed(0)
     noisy = (half + 0.3 * torch.randn_like(half)).clamp(0, 1)
     same = metrics.frechet_distance(judge, images, images)
-    fresh, worse = (metrics.frechet_distance(judge, those, other) for those in (half, noisy))
+    fresh, worse = metrics.frechet_distances(judge, {"fresh": half, "worse": noisy}, other).values()
     assert abs(same) < 0.01 < fresh < worse
+    assert worse == pytest.approx(metrics.frechet_distance(judge, noisy, other), rel=1e-4)
 
 
 def test_one_picture_over_and_over_has_a_large_distance(judge, real):

@@ -24,7 +24,7 @@ from tutorial_utils.assets import fetch
 from tutorial_utils.datasets import FASHION_CLASSES, fashion_mnist_tensors
 from tutorial_utils.diffusion import STABLE_DIFFUSION, make_scheduler, signal_and_noise
 from tutorial_utils.garments import shrink, stills
-from tutorial_utils.metrics import Judge, class_agreement, frechet_distance, nearest_in_class, spread
+from tutorial_utils.metrics import Judge, class_agreement, frechet_distance, frechet_distances, nearest_in_class, spread
 from tutorial_utils.recipes.training import (
     Run,
     command,
@@ -209,7 +209,7 @@ def judge_samples(generator: Generator, count: int = 5_000) -> dict:
     unguided, _ = garments(generator, count, replace(SETTINGS["mini"], guidance_scale=1.0))
     latents = encode(generator.vae, grey)
     through = generator.decode(encode(generator.vae, test_grey[:count]))
-    distances = {
+    sets = {
         "floor": stills(grey[:count]),
         "vae": generator.decode(latents[:count]),
         "generated": images,
@@ -221,7 +221,7 @@ def judge_samples(generator: Generator, count: int = 5_000) -> dict:
         "class_agreement": class_agreement(judge, images, wanted),
         "unguided_class_agreement": class_agreement(judge, unguided, wanted),
         "test_class_agreement": class_agreement(judge, test, test_labels),
-        "frechet_distance": {name: frechet_distance(judge, those, test) for name, those in distances.items()},
+        "frechet_distance": frechet_distances(judge, sets, test),
         "sample_to_nearest": nearest_in_class(shrink(images), wanted, grey, labels)[0].median().item(),
         "test_to_nearest": nearest_in_class(shrink(through), test_labels[:count], grey, labels)[0].median().item(),
         "spread": spread(judge.features(images), wanted),
