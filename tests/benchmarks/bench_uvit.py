@@ -32,8 +32,8 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=2000)
     options = parser.parse_args()
     runtime.use_threads()
-    generator = load_generator("mini", torch.device("cpu"))
     runtime.quiet_libraries()
+    generator = load_generator("mini", torch.device("cpu"))
     network_cost(generator.network)
     quality_cost(generator, options.samples)
 
