@@ -1,0 +1,440 @@
+"""Latte-mini: a diffusers `LattePipeline` that turns a sentence into a clip of a moving garment (lesson 4).
+
+Two networks learn together: a `LatteTransformer3DModel`, and a small T5 encoder that reads the prompt (the published
+model keeps a T5-XXL of 4.7 billion parameters as it is, and does not train it). They predict the velocity (Salimans and
+Ho 2022, https://arxiv.org/abs/2202.00512) under a schedule that ends in pure noise (Lin et al. 2023,
+https://arxiv.org/abs/2305.08891), in the latents of VAE-mini. As in the paper (Ma et al. 2024,
+https://arxiv.org/abs/2401.03048) it learns from single frames too: from nothing else at first, with temporal attention
+off, since a frame teaches garments and colours at an eighth of a clip's price.
+
+    python -m tutorial_utils.recipes.latte --out data/checkpoints/latte-mini --work ~/latte-mini-state
+
+The run resumes from the state found in `--work`. It sees training images in training combinations only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, LattePipeline, LatteTransformer3DModel
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
+
+from tutorial_utils.adherence import judge_videos
+from tutorial_utils.assets import fetch
+from tutorial_utils.datasets import fashion_mnist_tensors
+from tutorial_utils.diffusion import STABLE_DIFFUSION, signal_and_noise
+from tutorial_utils.garments import COLOURS
+from tutorial_utils.latte import Clips, encode
+from tutorial_utils.metrics import Judge
+from tutorial_utils.moving import (
+    DIRECTIONS,
+    FRAMES,
+    GARMENT_WORDS,
+    MOTION_WORDS,
+    SPEED_WORDS,
+    Scenes,
+    captions,
+    choose_sprites,
+    draw_scenes,
+    render,
+)
+from tutorial_utils.recipes.training import (
+    Run,
+    command,
+    hybrid_optimizers,
+    load_state,
+    minutes_of,
+    save_state,
+    warmup_cosine,
+    words_for,
+    write_report,
+)
+from tutorial_utils.recipes.vae import reconstruct
+from tutorial_utils.sampling import Settings, sample_seed
+
+PROMPT_TOKENS = 120
+"""To this length the pipeline fills up prompts that come several at a time."""
+
+SETTINGS = Settings(scheduler="dpm-multi", steps=20, guidance_scale=4.0)
+"""How clips are sampled when they are judged: as in the lesson's configuration file."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Every choice of the recipe. The learning rate is the peak of a warm-up and half-cosine schedule.
+
+    The first `frame_steps` see single frames only; later every `frame_every`-th step does, so that one frame stays
+    possible.
+    """
+
+    seed: int = 0
+    clips: int = 24_000
+    width: int = 128
+    heads: int = 4
+    layers: int = 4
+    text_width: int = 128
+    text_layers: int = 2
+    steps: int = 15_000
+    frame_steps: int = 3_000
+    frame_every: int = 8
+    frame_batch: int = 128
+    clip_batch: int = 16
+    warmup: int = 300
+    lr: float = 2e-3
+    weight_decay: float = 0.03
+    drop_prompt: float = 0.1
+    ema_decay: float = 0.999
+
+
+# --- The networks -------------------------------------------------------------------------------------------------
+
+
+def make_tokenizer() -> PreTrainedTokenizerFast:
+    """A token for each word of the captions' grammar, one that ends a prompt, one that fills up, one for all others."""
+    phrases = [*COLOURS, *DIRECTIONS, *MOTION_WORDS, *sum(GARMENT_WORDS, ()), *sum(SPEED_WORDS, ())]
+    words = sorted({word for phrase in phrases for word in phrase.split()} - {"{}"} | {"a"})
+    vocabulary = {word: number for number, word in enumerate(["<pad>", "</s>", "<unk>", *words])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        model_max_length=PROMPT_TOKENS,
+    )
+
+
+def make_scheduler() -> DDIMScheduler:
+    """Stable Diffusion's schedule, stretched to end in pure noise."""
+    return DDIMScheduler.from_config(
+        STABLE_DIFFUSION,
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+        clip_sample=False,
+    )
+
+
+class TextToVideo(nn.Module):
+    """Latte's transformer and its text encoder, the two that learn."""
+
+    def __init__(self, recipe: Recipe, vocabulary: int):
+        super().__init__()
+        self.text_encoder = T5EncoderModel(
+            T5Config(
+                vocab_size=vocabulary,
+                d_model=recipe.text_width,
+                d_kv=32,
+                num_heads=recipe.text_width // 32,
+                d_ff=2 * recipe.text_width,
+                num_layers=recipe.text_layers,
+                dropout_rate=0.0,
+                pad_token_id=0,
+                eos_token_id=1,
+            )
+        )
+        self.transformer = LatteTransformer3DModel(
+            num_attention_heads=recipe.heads,
+            attention_head_dim=recipe.width // recipe.heads,
+            in_channels=4,
+            out_channels=8,  # the pipeline takes the first half: the published network predicts a variance, too
+            num_layers=recipe.layers,
+            cross_attention_dim=recipe.width,
+            attention_bias=True,
+            sample_size=8,
+            patch_size=2,
+            activation_fn="gelu-approximate",
+            num_embeds_ada_norm=1000,
+            norm_type="ada_norm_single",
+            norm_elementwise_affine=False,
+            norm_eps=1e-6,
+            caption_channels=recipe.text_width,
+            video_length=FRAMES,
+        )
+        for block in self.transformer.temporal_transformer_blocks:
+            for last in (block.attn1.to_out[0], block.ff.net[-1]):
+                nn.init.zeros_(last.weight)  # so frames pass the new blocks unchanged when clips begin
+                nn.init.zeros_(last.bias)
+
+    def forward(self, x: Tensor, times: Tensor, ids: Tensor, mask: Tensor, dropped: Tensor, filled: Tensor) -> Tensor:
+        """The predicted velocity, of the shape of x.
+
+        Args:
+            x: (N, 4, F, 8, 8), noisy latents; temporal attention is off if F is 1.
+            times: (N,), 0 to 999.
+            ids, mask: (N, L), the prompts' tokens; L is at least 2.
+            dropped, filled: booleans (N,), see `read`.
+        """
+        memory, bias = self.read(ids, mask, dropped, filled)
+        frames = x.shape[2]
+        bias = bias.repeat_interleave(frames, 0)
+        return self.transformer(x, times, memory, bias, frames > 1, return_dict=False)[0][:, : x.shape[1]]
+
+    def read(self, ids: Tensor, mask: Tensor, dropped: Tensor, filled: Tensor) -> tuple[Tensor, Tensor]:
+        """What the transformer attends to, (N, L + 1, D), and what is added to the attention's logits, (N, 1, L + 1).
+
+        The pipeline has two forms of text. A single prompt is cut to its tokens; several are filled up with zeros
+        to `PROMPT_TOKENS`, and attention sees the zeros (where `filled`). The empty prompt (where `dropped`) has one
+        token, and padding up to the length of the prompt whose place it takes. We train on all of these. What fills
+        up is always one vector n times: attention to it is attention to one whose logit is larger by log n, which is
+        the last column here.
+        """
+        lengths = mask.sum(1)
+        room = torch.where(filled, torch.full_like(lengths, PROMPT_TOKENS), lengths)
+        empty = torch.zeros_like(ids)
+        empty[:, 0] = self.text_encoder.config.eos_token_id
+        ids = torch.where(dropped[:, None], empty, ids)
+        mask = torch.where(dropped[:, None], (empty > 0).long(), mask)
+        text = self.text_encoder(ids, attention_mask=mask)[0]
+        padding = text[:, 1:2] * dropped[:, None, None]  # of an empty prompt; any other is filled up with zeros
+        copies = room - mask.sum(1)
+        bias = torch.cat([mask.float().log(), copies.float().log()[:, None]], 1)
+        return torch.cat([text, padding], 1), bias.clamp(min=-1e4)[:, None]
+
+
+def make_pipeline(model: TextToVideo, vae: AutoencoderKL) -> LattePipeline:
+    """The five parts of what ships."""
+    return LattePipeline(
+        tokenizer=make_tokenizer(),
+        text_encoder=model.text_encoder.eval(),
+        vae=vae,
+        transformer=model.transformer.eval(),
+        scheduler=make_scheduler(),
+    )
+
+
+# --- Training -----------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def encode_clips(vae: AutoencoderKL, count: int, source: torch.Generator, batch_size: int = 50) -> dict[str, Tensor]:
+    """Latents (N, F, 4, 8, 8) of new clips, half precision, and their scenes (N, 4)."""
+    grey, labels = fashion_mnist_tensors("train")
+    scenes = draw_scenes(count, source, held_out=False)
+    sprites = choose_sprites(labels, scenes, source)
+    latents = torch.empty(count, FRAMES, 4, 8, 8, dtype=torch.float16)
+    for chosen in torch.arange(count).split(batch_size):
+        frames = render(grey[sprites[chosen]], scenes[chosen], source).flatten(0, 1) * 2 - 1
+        means = vae.encode(frames.contiguous(memory_format=torch.channels_last)).latent_dist.mode()
+        latents[chosen] = (means * vae.config.scaling_factor).unflatten(0, (len(chosen), FRAMES)).half()
+    columns = (scenes.garment, scenes.colour, scenes.direction, scenes.speed)
+    return {"latents": latents, "scenes": torch.stack(columns, 1)}
+
+
+def cached_clips(vae: AutoencoderKL, recipe: Recipe, work: Path) -> tuple[Tensor, Scenes]:
+    """As `encode_clips`, kept in the work folder: a resumed run need not encode again."""
+    path = work / "clips.pt"
+    if (state := load_state(path)) is None:
+        state = encode_clips(vae, recipe.clips, torch.Generator().manual_seed(recipe.seed))
+        save_state(path, state)
+    return state["latents"], Scenes(*state["scenes"].unbind(1))
+
+
+def reverse_some(latents: Tensor, scenes: Scenes) -> tuple[Tensor, Scenes]:
+    """Play half of the clips (N, F, ...) backwards: they then move the opposite way, unless that is held out."""
+    opposite = torch.tensor([list(DIRECTIONS).index(name) for name in ("right", "left", "down", "up")])
+    there = Scenes(scenes.garment, scenes.colour, opposite[scenes.direction], scenes.speed)
+    chosen = (torch.rand(len(scenes)) < 0.5) & ~there.held_out()
+    turned = torch.where(chosen.view(-1, *[1] * (latents.ndim - 1)), latents.flip(1), latents)
+    return turned, Scenes(
+        scenes.garment, scenes.colour, torch.where(chosen, there.direction, scenes.direction), scenes.speed
+    )
+
+
+def draw_batch(latents: Tensor, scenes: Scenes, recipe: Recipe, single: bool) -> tuple[Tensor, list[str]]:
+    """Clean latents (N, 4, F, 8, 8), of single frames or of clips, and a caption for each."""
+    count = recipe.frame_batch if single else recipe.clip_batch
+    chosen = torch.randint(len(latents), (count,))
+    x, shown = reverse_some(latents[chosen].float(), scenes[chosen])
+    if single:
+        x = x[torch.arange(count), torch.randint(FRAMES, (count,))][:, None]
+    source = torch.Generator().manual_seed(torch.randint(2**31, ()).item())
+    return x.transpose(1, 2), captions(shown, source)
+
+
+def loss_of(model: nn.Module, x: Tensor, ids: Tensor, mask: Tensor, drop_prompt: float) -> Tensor:
+    """The squared error of the predicted velocity, over one batch of clean latents (N, 4, F, 8, 8).
+
+    Times are stratified, one from each of N equal parts of the schedule: so the loss varies less from batch to batch.
+    """
+    n = len(x)
+    times = ((torch.arange(n) + torch.rand(n)) * 1000 / n).long().clamp(max=999)
+    signal, noise = (share.to(x.device)[:, None, None, None, None] for share in signal_and_noise(SCHEDULER, times))
+    epsilon = torch.randn_like(x)
+    dropped, filled = (torch.rand(n) < drop_prompt).to(x.device), (torch.rand(n) < 0.5).to(x.device)
+    predicted = model(signal * x + noise * epsilon, times.to(x.device), ids, mask, dropped, filled)
+    return (predicted - (signal * epsilon - noise * x)).square().mean()
+
+
+SCHEDULER = make_scheduler()
+
+
+def train(recipe: Recipe, vae: AutoencoderKL, work: Path, device: torch.device) -> Run:
+    """Train; `run.average` are the weights to keep."""
+    latents, scenes = cached_clips(vae, recipe, work)
+    tokenizer, judge = make_tokenizer(), Judge()
+    torch.manual_seed(recipe.seed)
+    model = TextToVideo(recipe, len(tokenizer)).to(device)
+    optimizers = hybrid_optimizers(model, recipe.lr, recipe.weight_decay, "transformer_blocks")
+    run = Run(work / "latte.pt", model, optimizers, recipe)
+
+    def loss(model: nn.Module) -> Tensor:
+        single = run.step < recipe.frame_steps or run.step % recipe.frame_every == 0
+        x, prompts = draw_batch(latents, scenes, recipe, single)
+        words = tokenizer(prompts, padding=True, return_tensors="pt").to(device)
+        return loss_of(model, x.to(device), words.input_ids, words.attention_mask, recipe.drop_prompt)
+
+    def measure(model: TextToVideo) -> dict:
+        """Adherence; of frames that stand still, as long as training knows nothing else."""
+        clips = Clips(make_pipeline(model, vae), 1 if run.step <= recipe.frame_steps else FRAMES)
+        videos, shown = generate(clips, 100, held_out=False)
+        return judge_videos(judge, videos.expand(-1, FRAMES, -1, -1, -1), shown).rates()
+
+    run.fit(
+        recipe.steps,
+        rate_at=lambda step: recipe.lr * warmup_cosine(step, recipe.steps, recipe.warmup),
+        loss_of=loss,
+        measure=measure,
+        every=1_000,
+    )
+    return run
+
+
+def generate(clips: Clips, count: int, held_out: bool, settings: Settings = SETTINGS) -> tuple[Tensor, Scenes]:
+    """`count` clips (N, F, 3, 64, 64) of plainly worded prompts, and what they should show."""
+    scenes = draw_scenes(count, torch.Generator().manual_seed(1), held_out)
+    seeds = [sample_seed(0, k) for k in range(count)]
+    return clips.videos(encode(clips.pipeline, captions(scenes)), seeds, settings, batch_size=50), scenes
+
+
+# --- What ships ---------------------------------------------------------------------------------------------------
+
+
+CARD = """\
+---
+license: apache-2.0
+library_name: diffusers
+pipeline_tag: text-to-video
+datasets: [fashion_mnist]
+---
+
+# Latte-mini
+
+Text to video in miniature: {frames} frames of 64x64 pixels, on which a tinted garment of Fashion-MNIST drifts over a
+black canvas, from a sentence such as "a red sneaker moving left quickly". It was trained for a lesson. Load it with
+`diffusers` alone:
+
+```python
+pipeline = LattePipeline.from_pretrained(folder)
+pipeline("a red sneaker moving left", video_length={frames}, height=64, width=64, clean_caption=False)
+```
+
+| part | | parameters |
+|---|---|---|
+| `transformer` | `LatteTransformer3DModel`, {layers} spatial and temporal blocks of width {width} | {transformer:,} |
+| `text_encoder` | `T5EncoderModel`, {text_layers} layers of width {text_width} | {text_encoder:,} |
+| `tokenizer` | a token for each of {words} words; all others are one token | |
+| `vae` | VAE-mini, which lesson 3 shares | {vae:,} |
+| `scheduler` | DDIM, velocity prediction, zero terminal signal-to-noise ratio | |
+
+The published model keeps its text encoder, a T5-XXL, as it is; this one learned with the transformer. The transformer's
+weights are stored in half precision.
+
+| | |
+|---|---|
+| data | {clips:,} clips of moving garments, drawn from Fashion-MNIST's training images (Xiao et al. 2017) |
+| left out | a tenth of the combinations of garment, colour and direction |
+| recipe | `python -m tutorial_utils.recipes.latte --out data/checkpoints/{name} --work STATE`, seed {seed} |
+| training | {steps:,} steps, {minutes:.0f} minutes on {device} |
+| a step | of {clip_batch} clips; the first {frame_steps:,} and later one in {frame_every}: of {frame_batch} frames |
+| sampled with | {sampler} |
+
+How often a clip shows what its prompt says, on {count} prompts:
+
+| | colour | direction | speed | garment | the garment stays the same |
+|---|---|---|---|---|---|
+{rows}
+
+The last row is the ceiling: drawn clips of test images, through VAE-mini and back, judged in the same way.
+
+`training.csv` has the loss and the adherence (on 100 prompts) during training; `metrics.json` all numbers of this card
+and every setting of the recipe.
+
+**Limits.** It knows {words} words, one garment at a time, straight paths through the middle and two speeds.
+"""
+
+ROWS = {
+    "seen": "combinations seen in training",
+    "held_out": "**combinations never seen**",
+    "ceiling": "drawn, not generated",
+}
+
+
+@torch.inference_mode()
+def judge_clips(clips: Clips, count: int = 200) -> dict[str, dict[str, float]]:
+    """Adherence on both kinds of combinations, and of drawn clips of test images after the VAE."""
+    judge, source = Judge(), torch.Generator().manual_seed(2)
+    rates = {
+        name: judge_videos(judge, *generate(clips, count, held_out=name == "held_out")).rates()
+        for name in ("seen", "held_out")
+    }
+    grey, labels = fashion_mnist_tensors("test")
+    scenes = draw_scenes(count, source, held_out=False)
+    drawn = render(grey[choose_sprites(labels, scenes, source)], scenes, source)
+    after = reconstruct(clips.pipeline.vae, drawn.flatten(0, 1)).unflatten(0, drawn.shape[:2])
+    return rates | {"ceiling": judge_videos(judge, after, scenes).rates()}
+
+
+def export(run: Run, vae: AutoencoderKL, out: Path, device: torch.device) -> None:
+    """Write the pipeline's folder, with its card, its curve and its measurements."""
+    learned = run.average.module.cpu().eval()
+    learned.transformer.half()
+    make_pipeline(learned, vae).save_pretrained(out)
+    pipeline = LattePipeline.from_pretrained(out)  # what ships is what is judged, in single precision again
+    parts = {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)}
+    metrics = {
+        "adherence": judge_clips(Clips(pipeline, FRAMES)),
+        "parameters": {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()},
+        "training_minutes": minutes_of(run.rows),
+        "settings": asdict(SETTINGS),
+        "recipe": asdict(run.recipe),
+    }
+    write_report(out, run.rows, metrics, card(metrics, out.name, device))
+
+
+def card(metrics: dict, name: str, device: torch.device) -> str:
+    """The model card, with measured numbers only."""
+    recipe = metrics["recipe"]
+    rows = [
+        f"| {words} | " + " | ".join(f"{rate:.1%}" for rate in metrics["adherence"][kind].values()) + " |"
+        for kind, words in ROWS.items()
+    ]
+    return CARD.format(
+        **recipe,
+        **metrics["parameters"],
+        name=name,
+        frames=FRAMES,
+        words=len(make_tokenizer()) - 3,  # without the three that are no words
+        minutes=metrics["training_minutes"],
+        device=words_for(device),
+        sampler=str(Settings(**metrics["settings"])),
+        count=200,
+        rows="\n".join(rows),
+    )
+
+
+def main(out: Path, work: Path, device: torch.device) -> None:
+    """Train Latte-mini."""
+    vae = AutoencoderKL.from_pretrained(fetch("vae", "mini")).eval().requires_grad_(False)
+    export(train(Recipe(), vae, work, device), vae, out, device)
+
+
+if __name__ == "__main__":
+    command(main)
