@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tutorial_utils.recipes.training import Run, command, hybrid_optimizers, load_state, write_csv, write_report
+from tutorial_utils.recipes.training import Run, cached, command, hybrid_optimizers, load_state, write_csv, write_report
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -236,3 +236,14 @@ def test_a_recipe_is_a_command(monkeypatch, tmp_path, capsys):
     with pytest.raises(SystemExit, match="0"):
         command(recipe)
     assert "Train a thing." in capsys.readouterr().out
+
+
+def test_what_takes_long_is_made_once(tmp_path):
+    made = []
+
+    def make() -> dict:
+        made.append(1)
+        return {"x": torch.arange(3)}
+
+    path = tmp_path / "new" / "x.pt"
+    assert torch.equal(cached(path, make)["x"], cached(path, make)["x"]) and made == [1]

@@ -44,11 +44,10 @@ from tutorial_utils.moving import (
 )
 from tutorial_utils.recipes.training import (
     Run,
+    cached,
     command,
     hybrid_optimizers,
-    load_state,
     minutes_of,
-    save_state,
     warmup_cosine,
     words_for,
     write_report,
@@ -229,11 +228,9 @@ def encode_clips(vae: AutoencoderKL, count: int, source: torch.Generator, batch_
 
 
 def cached_clips(vae: AutoencoderKL, recipe: Recipe, work: Path) -> tuple[Tensor, Scenes]:
-    """As `encode_clips`, kept in the work folder: a resumed run need not encode again."""
-    path = work / "clips.pt"
-    if (state := load_state(path)) is None:
-        state = encode_clips(vae, recipe.clips, torch.Generator().manual_seed(recipe.seed))
-        save_state(path, state)
+    """As `encode_clips`, kept in the work folder."""
+    source = torch.Generator().manual_seed(recipe.seed)
+    state = cached(work / "clips.pt", lambda: encode_clips(vae, recipe.clips, source))
     return state["latents"], Scenes(*state["scenes"].unbind(1))
 
 

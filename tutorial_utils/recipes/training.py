@@ -173,6 +173,14 @@ def load_state(path: Path) -> dict | None:
     return torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
 
 
+def cached(path: Path, make: Callable[[], dict]) -> dict:
+    """What `make` returns, kept in a file: a resumed run need not compute it again."""
+    if (state := load_state(path)) is None:
+        state = make()
+        save_state(path, state)
+    return state
+
+
 def write_csv(path: Path, rows: Iterable[dict]) -> None:
     """Write dictionaries with the same keys as a table with a header."""
     rows = list(rows)

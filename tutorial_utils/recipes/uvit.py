@@ -27,11 +27,10 @@ from tutorial_utils.garments import shrink, stills
 from tutorial_utils.metrics import Judge, class_agreement, frechet_distance, frechet_distances, nearest_in_class, spread
 from tutorial_utils.recipes.training import (
     Run,
+    cached,
     command,
     hybrid_optimizers,
-    load_state,
     minutes_of,
-    save_state,
     warmup_cosine,
     words_for,
     write_report,
@@ -82,15 +81,6 @@ def encode(vae: AutoencoderKL, grey: Tensor, batch_size: int = 200) -> Tensor:
     return torch.cat(means).contiguous() * vae.config.scaling_factor
 
 
-def cached_latents(vae: AutoencoderKL, grey: Tensor, work: Path) -> Tensor:
-    """As `encode`, kept in the work folder: a resumed run need not encode again."""
-    path = work / "latents.pt"
-    if (state := load_state(path)) is None:
-        state = {"latents": encode(vae, grey)}
-        save_state(path, state)
-    return state["latents"]
-
-
 def loss_of(network: nn.Module, latents: Tensor, labels: Tensor, recipe: Recipe) -> Tensor:
     """The weighted squared error of the predicted noise, over one batch.
 
@@ -114,7 +104,8 @@ SCHEDULER = make_scheduler("ddim", STABLE_DIFFUSION)
 def train(recipe: Recipe, vae: AutoencoderKL, work: Path, device: torch.device) -> Run:
     """Train; `run.average` are the weights to keep."""
     grey, labels = fashion_mnist_tensors("train")
-    latents, labels = cached_latents(vae, grey, work).to(device), labels.to(device)
+    latents = cached(work / "latents.pt", lambda: {"latents": encode(vae, grey)})["latents"].to(device)
+    labels = labels.to(device)
     torch.manual_seed(recipe.seed)
     network = build(recipe).to(device)
     run = Run(work / "uvit.pt", network, hybrid_optimizers(network, recipe.lr, recipe.weight_decay, "block"), recipe)
