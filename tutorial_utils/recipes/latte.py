@@ -48,6 +48,7 @@ from tutorial_utils.recipes.training import (
     command,
     hybrid_optimizers,
     minutes_of,
+    stratified_times,
     warmup_cosine,
     words_for,
     write_report,
@@ -262,7 +263,7 @@ def loss_of(model: nn.Module, x: Tensor, ids: Tensor, mask: Tensor, drop_prompt:
     Times are stratified, one from each of N equal parts of the schedule: so the loss varies less from batch to batch.
     """
     n = len(x)
-    times = ((torch.arange(n) + torch.rand(n)) * 1000 / n).long().clamp(max=999)
+    times = stratified_times(n)
     signal, noise = (share.to(x.device)[:, None, None, None, None] for share in signal_and_noise(SCHEDULER, times))
     epsilon = torch.randn_like(x)
     dropped, filled = (torch.rand(n) < drop_prompt).to(x.device), (torch.rand(n) < 0.5).to(x.device)
@@ -304,11 +305,11 @@ def train(recipe: Recipe, vae: AutoencoderKL, work: Path, device: torch.device) 
     return run
 
 
-def generate(clips: Clips, count: int, held_out: bool, settings: Settings = SETTINGS) -> tuple[Tensor, Scenes]:
+def generate(clips: Clips, count: int, held_out: bool) -> tuple[Tensor, Scenes]:
     """`count` clips (N, F, 3, 64, 64) of plainly worded prompts, and what they should show."""
     scenes = draw_scenes(count, torch.Generator().manual_seed(1), held_out)
     seeds = [sample_seed(0, k) for k in range(count)]
-    return clips.videos(encode(clips.pipeline, captions(scenes)), seeds, settings, batch_size=50), scenes
+    return clips.videos(encode(clips.pipeline, captions(scenes)), seeds, SETTINGS, batch_size=50), scenes
 
 
 # --- What ships ---------------------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ from tutorial_utils.recipes.training import (
     command,
     hybrid_optimizers,
     minutes_of,
+    stratified_times,
     warmup_cosine,
     words_for,
     write_report,
@@ -87,7 +88,7 @@ def loss_of(network: nn.Module, latents: Tensor, labels: Tensor, recipe: Recipe)
     Times are stratified, one from each of N equal parts of 1 to 1,000: so the loss varies less from batch to batch.
     """
     n = len(latents)
-    index = ((torch.arange(n) + torch.rand(n)) * 1000 / n).long().clamp(max=999)
+    index = stratified_times(n)
     signal, noise = (share.to(latents.device)[:, None, None, None] for share in signal_and_noise(SCHEDULER, index))
     epsilon = torch.randn_like(latents)
     dropped = torch.rand(n, device=labels.device) < recipe.drop_label
