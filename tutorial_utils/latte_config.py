@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -41,6 +42,7 @@ class Config(BaseModel):
     frames: Annotated[int, Field(gt=0, description="a whole number: 1, or as many as the model was trained on")]
     height: Pixels
     width: Pixels
+    batch_size: Annotated[int, Field(ge=1, description="a whole number of at least 1")] = 1
     temporal_attention: Switch = True
     temporal_vae_decoder: Switch = False
     precision: Annotated[
@@ -84,8 +86,11 @@ class Config(BaseModel):
             raise ValueError("\n".join(problems))
 
 
-def load_config(path: str | Path) -> Config:
+def load_config(path: str | Path, options: Mapping[str, object] | None = None) -> Config:
     """Read and check a configuration file.
+
+    Args:
+        options: values for keys that the file leaves out, such as those that the preflight card chose.
 
     Raises:
         ValueError: the file cannot be read, is not YAML, or is wrong; with a line for each key that is wrong.
@@ -100,7 +105,7 @@ def load_config(path: str | Path) -> Config:
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold lines of 'key: value', with the keys {', '.join(Config.model_fields)}.")
     try:
-        return Config.model_validate(content)
+        return Config.model_validate({**(options or {}), **content})
     except ValidationError as error:
         # a list whose items are all wrong is also too short for pydantic, which has left them out
         problems = [one for one in error.errors() if not (one["type"] == "too_short" and one["input"])]

@@ -37,7 +37,10 @@ class Need:
 
 @dataclass(frozen=True)
 class Card:
-    """What `preflight` found. It shows itself as a table in a notebook and as lines of text elsewhere."""
+    """What `preflight` found. It shows itself as a table in a notebook and as lines of text elsewhere.
+
+    `options` are the settings that suit this machine's GPU, for a configuration that leaves them open.
+    """
 
     lesson: str
     title: str
@@ -47,6 +50,7 @@ class Card:
     instead: assets.Asset
     needs: tuple[Need, ...]
     download_gb: float
+    options: dict[str, bool]
 
     @property
     def ready(self) -> bool:
@@ -64,6 +68,9 @@ class Card:
             (f"at {other}", _describe(self.instead)),
             ("to download", f"{self.download_gb:.2f} GB" if self.download_gb else "nothing"),
         ]
+        if self.options:
+            chosen = ", ".join(f"{key}: {str(value).lower()}" for key, value in self.options.items())
+            rows.append(("settings", f"{chosen}, as the free GPU memory allows"))
         rows += [
             (need.what, f"{'✓' if need.met else '✗'} {need.needed:g} GB needed, {need.there:.1f} GB there")
             for need in self.needs
@@ -143,7 +150,15 @@ def preflight(lesson: str, scale: str | None = None) -> Card:
         instead=assets.find(entry["assets"][0], "full" if chosen == "mini" else "mini"),
         needs=tuple(_needs(entry[chosen], missing)),
         download_gb=_size_gb(missing),
+        options=_options(entry[chosen].get("choices", [])),
     )
+
+
+def _options(choices: list[dict]) -> dict[str, bool]:
+    """The settings of the first choice that fits the free GPU memory; none without a GPU that fits any."""
+    there = _gpu_gb() if choices else 0.0
+    fitting = (choice["options"] for choice in choices if there >= choice["gpu_gb"])
+    return dict(next(fitting, {}))
 
 
 def _size_gb(missing: list[assets.Asset]) -> float:

@@ -30,11 +30,11 @@ LEAST = {
 def load(tmp_path):
     """Load a file with the least that it needs, some keys changed or taken away (None)."""
 
-    def of(**changes) -> Config:
+    def of(options=None, **changes) -> Config:
         path = tmp_path / "latte.yaml"
         content = {key: value for key, value in (LEAST | changes).items() if value is not None}
         path.write_text(yaml.safe_dump(content), encoding="utf-8")
-        return load_config(path)
+        return load_config(path, options)
 
     return of
 
@@ -54,6 +54,12 @@ def test_what_a_file_leaves_out_has_a_default(load):
     assert config.negative_prompt == "" and config.seed == 0 and config.fps == 8 and config.precision == "auto"
     assert not (config.cpu_offload or config.eight_bit or config.temporal_vae_decoder) and config.temporal_attention
     assert config.settings == Settings("unipc", 20, 4.0, *EVERYWHERE)
+
+
+def test_options_fill_what_the_file_leaves_out_and_no_more(load):
+    chosen = {"cpu_offload": True, "eight_bit": True}
+    config = load(options=chosen, eight_bit=False)
+    assert config.cpu_offload and not config.eight_bit
 
 
 def test_an_interval_of_guidance_may_be_open_above(load):

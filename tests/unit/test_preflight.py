@@ -94,6 +94,28 @@ def test_a_missing_gpu_is_named(monkeypatch):
     assert "GPU memory is short by 16.0 GB" in preflight.preflight(LESSON, "full").verdict()
 
 
+@pytest.mark.parametrize(
+    ("free", "settings"),
+    [
+        (80.0, "cpu_offload: false, eight_bit: false"),
+        (16.0, "cpu_offload: true, eight_bit: false"),
+        (10.0, "cpu_offload: false, eight_bit: true"),
+    ],
+)
+def test_the_free_gpu_memory_chooses_how_weights_are_kept(monkeypatch, free, settings):
+    monkeypatch.setattr(preflight, "_gpu_gb", lambda: free)
+    card = preflight.preflight("04", "full")
+    assert dict(card.rows())["settings"].startswith(settings)
+    assert card.options == {key: value == "true" for key, value in (one.split(": ") for one in settings.split(", "))}
+
+
+def test_without_a_gpu_that_fits_there_is_nothing_to_choose(monkeypatch):
+    monkeypatch.setattr(preflight, "_gpu_gb", lambda: 6.0)
+    card = preflight.preflight("04", "full")
+    assert card.options == {} and "settings" not in dict(card.rows())
+    assert "GPU memory is short by 3.0 GB" in card.verdict()
+
+
 def test_the_variable_decides_the_scale_where_none_is_given(monkeypatch):
     assert preflight.preflight(LESSON).scale == "mini"
     monkeypatch.setenv("TUTORIAL_SCALE", "full")
