@@ -133,6 +133,16 @@ def test_a_batch_holds_frames_or_clips():
     assert x.shape == (3, 4, FRAMES, 8, 8) and all("red" in sentence for sentence in words)
 
 
+def test_single_frames_come_from_the_first_half_of_a_clip_forwards_or_backwards():
+    torch.manual_seed(0)
+    scenes = Scenes(*torch.ones(4, 1, dtype=torch.int64))
+    latents = torch.arange(FRAMES).half().view(1, FRAMES, 1, 1, 1)
+    x, words = recipe.draw_batch(latents, scenes, Recipe(frame_batch=200), single=True)
+    forwards = torch.tensor([" right" in sentence for sentence in words])
+    found = x.flatten()
+    assert set(found[forwards].tolist()) == {0, 1, 2, 3} and set(found[~forwards].tolist()) == {4, 5, 6, 7}
+
+
 def test_clips_are_judged_with_the_lessons_settings():
     config = Path(__file__).parents[2] / "notebooks" / "configs" / "latte_mini.yaml"
     assert load_config(config).settings == recipe.SETTINGS
