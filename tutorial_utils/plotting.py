@@ -246,14 +246,28 @@ def show_images(
 
 
 def show_curves(curves: dict[str, tuple[Sequence[float], Sequence[float]]], xlabel: str, ylabel: str) -> LessonFigure:
-    """Training curves, or any lines over a common axis: ``{name: (x, y)}``, at most three."""
+    """Training curves, or any lines over a common axis: ``{name: (x, y)}``, at most four."""
     figure, axes = new_figure(f"{ylabel} against {xlabel}: {', '.join(curves)}", 1, 1, 6.5, 3.2)
     ax = axes[0, 0]
-    for (name, (x, y)), color in zip(curves.items(), (ACCENT, SECOND, QUIET), strict=False):
+    for (name, (x, y)), color in zip(curves.items(), (ACCENT, SECOND, QUIET, INK), strict=False):
         ax.plot(x, y, color=color, label=name, marker="o", markersize=3)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.xaxis.set_major_locator(
         ticker.MaxNLocator(integer=all(float(v).is_integer() for x, _ in curves.values() for v in x))
     )
     ax.legend(frameon=False)
+    return figure
+
+
+def show_rates(rates: dict[str, dict[str, float]], ylabel: str) -> LessonFigure:
+    """Bars in groups, in percent: ``{name: {group: rate from 0 to 1}}``, with the same groups for each of at most four."""
+    figure, axes = new_figure(f"{ylabel}: {', '.join(rates)}", 1, 1, 8, 3)
+    ax, groups = axes[0, 0], list(next(iter(rates.values())))
+    width = 0.8 / len(rates)
+    for index, ((name, found), color) in enumerate(zip(rates.items(), (QUIET, SECOND, ACCENT, INK), strict=False)):
+        left = [place + width * (index - (len(rates) - 1) / 2) for place in range(len(groups))]
+        bars = ax.bar(left, [100 * found[group] for group in groups], 0.92 * width, color=color, label=name)
+        ax.bar_label(bars, fmt="%.0f", fontsize=8)
+    ax.set(xticks=range(len(groups)), xticklabels=groups, ylabel=f"{ylabel}, %", ylim=(0, 125))
+    ax.legend(frameon=False, ncols=len(rates), loc="upper center")
     return figure
