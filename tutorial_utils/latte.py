@@ -24,7 +24,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from tutorial_utils import assets, diffusion, runtime, shards
+from tutorial_utils import assets, diffusion, latte_older, runtime, shards
 from tutorial_utils.latte_config import Config
 from tutorial_utils.sampling import Settings, as_bytes, grid, sample_seed
 from tutorial_utils.video import Animation
@@ -62,10 +62,14 @@ def load_pipeline(config: Config, scale: str | None = None, device: torch.device
     options = {"dtype": precision, "local_files_only": True}
     parts = {}
     if config.temporal_vae_decoder:
-        parts["vae"] = AutoencoderKLTemporalDecoder.from_pretrained(folder / "vae_temporal_decoder", **options)
+        decoder = latte_older.parts_of(folder) / "vae_temporal_decoder"
+        parts["vae"] = AutoencoderKLTemporalDecoder.from_pretrained(decoder, **options)
     if config.eight_bit:
         parts["quantization_config"] = _eight_bit_weights()
-    pipeline = LattePipeline.from_pretrained(folder, **options, **parts)
+    if latte_older.is_older(folder):
+        pipeline = latte_older.load(folder, precision, **parts)
+    else:
+        pipeline = LattePipeline.from_pretrained(folder, **options, **parts)
     if not config.cpu_offload:
         return pipeline.to(where)
     pipeline.enable_model_cpu_offload(gpu_id=torch.cuda.current_device() if where.index is None else where.index)
@@ -80,18 +84,28 @@ def _model_folder(model: str, scale: str | None) -> Path:
 
 def _require_model(config: Config, folder: Path) -> None:
     """Everything that can be said against a folder before gigabytes of weights are read."""
+    transformer, parts = _transformer_config(config, folder), latte_older.parts_of(folder)
+    if config.temporal_vae_decoder and not (parts / "vae_temporal_decoder").is_dir():
+        raise ValueError(f"temporal_vae_decoder: the model {config.model} has none: set it to false.")
+    vae = _read(parts / "vae/config.json")
+    reduction = 2 ** (len(vae["block_out_channels"]) - 1)
+    config.require_fits(transformer["video_length"], transformer["sample_size"] * reduction)
+    make_scheduler(config.scheduler, _read(parts / "scheduler/scheduler_config.json"))
+
+
+def _transformer_config(config: Config, folder: Path) -> dict:
+    """The transformer's sizes, in the layout of diffusers or in the older one."""
+    if latte_older.is_older(folder):
+        if config.eight_bit:
+            raise ValueError(f"eight_bit: {config.model} is of the older layout, which has none: set it to false.")
+        return latte_older.transformer_config(folder)
     index = folder / "model_index.json"
     if not index.is_file() or _read(index).get("_class_name") != "LattePipeline":
         raise ValueError(
             f"model: {config.model} is not allowed: it must be latte, or a folder whose model_index.json is of a "
-            "LattePipeline."
+            f"LattePipeline, or one of the older layout, with {latte_older.WEIGHTS} and {latte_older.PARTS}."
         )
-    if config.temporal_vae_decoder and not (folder / "vae_temporal_decoder").is_dir():
-        raise ValueError(f"temporal_vae_decoder: the model {config.model} has none: set it to false.")
-    transformer, vae = _read(folder / "transformer/config.json"), _read(folder / "vae/config.json")
-    reduction = 2 ** (len(vae["block_out_channels"]) - 1)
-    config.require_fits(transformer["video_length"], transformer["sample_size"] * reduction)
-    make_scheduler(config.scheduler, _read(folder / "scheduler/scheduler_config.json"))
+    return _read(folder / "transformer/config.json")
 
 
 def _read(path: Path) -> dict:
@@ -241,11 +255,13 @@ class Clips:
         pipeline: its scheduler says on which schedule it was trained; samplers are chosen by `Settings`.
         frames: 1, or the `video_length` of the transformer.
         temporal_attention: see `prompted_network`.
+        batch_size: how many clips `videos` generates at once.
     """
 
     pipeline: LattePipeline
     frames: int
     temporal_attention: bool = True
+    batch_size: int = 8
 
     def steps(self, prompts: Prompts, seeds: Sequence[int], settings: Settings) -> Iterator[diffusion.Step]:
         """Sample latents (N, C, F, H, W) a step at a time: for each of N prompts, with one seed each.
@@ -278,9 +294,9 @@ class Clips:
         videos = self.pipeline.decode_latents(latents.to(self.pipeline.vae.dtype), frames, decode_chunk_size=frames)
         return (rearrange(videos, "n c f h w -> n f c h w").cpu() / 2 + 0.5).clamp(0, 1)
 
-    def videos(self, prompts: Prompts, seeds: Sequence[int], settings: Settings, batch_size: int = 8) -> Tensor:
+    def videos(self, prompts: Prompts, seeds: Sequence[int], settings: Settings) -> Tensor:
         """Clips (N, F, 3, H, W) in [0, 1], on the CPU: for each of N prompts, with one seed each."""
-        batches = [slice(start, start + batch_size) for start in range(0, len(prompts), batch_size)]
+        batches = [slice(start, start + self.batch_size) for start in range(0, len(prompts), self.batch_size)]
         ends = (diffusion.last(self.steps(prompts[batch], seeds[batch], settings)).latent for batch in batches)
         videos = torch.cat([self.decode(latents) for latents in ends])
         self.pipeline.maybe_free_model_hooks()  # with CPU offload, the VAE makes room for the next clips' transformer
@@ -299,7 +315,7 @@ def sample_to_folder(
 ) -> None:
     """Write a clip for each prompt as MP4, as GIF and as a sheet of its frames, and all of them as `samples.npz`.
 
-    Clips come one at a time, and each one's files as soon as it is ready. An interrupted run goes on from there, and
+    Clips come in batches of `config.batch_size`, and their files as soon as they are ready. An interrupted run goes on from there, and
     processes share the clips: see `shards.fill`.
 
     Args:
@@ -320,7 +336,9 @@ def sample_to_folder(
     def finish(videos: np.ndarray) -> dict[str, np.ndarray]:
         return {"videos": videos, "prompts": np.array(prompts.texts), "seeds": np.array(seeds)}
 
-    shards.fill(out, config.model_dump(mode="json", exclude={"out"}), len(prompts), 1, make, finish, progress)
+    # where weights lie does not change the clips, so a run may go on with other free memory
+    request = config.model_dump(mode="json", exclude={"out", "cpu_offload"})
+    shards.fill(out, request, len(prompts), config.batch_size, make, finish, progress)
 
 
 def save_clip(video: np.ndarray, stem: Path, fps: float, description: str) -> None:

@@ -194,7 +194,7 @@ def test_no_prompts_at_all_are_refused(pipeline):
 def test_clips_are_the_same_in_every_batch_and_order(pipeline):
     clips, prompts = Clips(pipeline, 8), encode(pipeline, PROMPTS)
     together = clips.videos(prompts, SEEDS, QUICK)
-    in_parts = clips.videos(prompts, SEEDS, QUICK, batch_size=2)
+    in_parts = replace(clips, batch_size=2).videos(prompts, SEEDS, QUICK)
     reversed_ = clips.videos(encode(pipeline, PROMPTS[::-1]), SEEDS[::-1], QUICK).flip(0)
     assert together.shape == (3, 8, 3, 64, 64) and together.device.type == "cpu"
     assert torch.allclose(together, in_parts, atol=1e-4) and torch.allclose(together, reversed_, atol=1e-4)

@@ -3,6 +3,7 @@
 import base64
 import inspect
 import io
+import itertools
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -45,6 +46,7 @@ FIGURES = {  # for each public function a call that depends on a seed
     "show_attention": lambda seed: plotting.show_attention(images(seed, 3, 8, 8), images(seed, 2, 4, 4), ["a", "b"]),
     "show_images": lambda seed: plotting.show_images(images(seed, 5, 3, 8, 8), ["one\ntwo"] * 5, columns=3),
     "show_curves": lambda seed: plotting.show_curves({"fit": (range(4), images(seed, 4))}, "epoch", "loss"),
+    "show_rates": lambda seed: plotting.show_rates({"fit": {"red": images(seed, 1)[0], "blue": 0.5}}, "right"),
 }
 
 
@@ -167,3 +169,11 @@ WRONG = {
 def test_data_that_does_not_fit_is_an_error(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_bars_in_groups_have_the_rates_in_percent_side_by_side():
+    rates = {"one": {"red": 0.5, "blue": 1.0}, "two": {"red": 0.25, "blue": 0.0}}
+    bars = plotting.show_rates(rates, "right").axes[0].patches
+    assert [bar.get_height() for bar in bars] == [50, 100, 25, 0]
+    edges = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in sorted(bars, key=lambda bar: bar.get_x())]
+    assert all(end <= start for (_, end), (start, _) in itertools.pairwise(edges))
