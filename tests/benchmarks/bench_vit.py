@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 
 import torch
-from timing import in_turn
+from timing import headline, in_turn
 from transformers import ViTForImageClassification
 
 from tutorial_utils import runtime
@@ -32,6 +32,7 @@ def main() -> None:
         middle = statistics.median(times)
         ratio = baseline / middle
         print(f"{threads} thread(s), {kind:5} attention: {IMAGES / middle:7.0f} images/s, {ratio:.2f} x the baseline")
+    headline("lesson 1: images a second against one thread and plain attention", f"{ratio:.2f} x")
 
 
 @torch.inference_mode()

@@ -15,6 +15,7 @@ from statistics import mean, median
 from types import ModuleType
 
 import numpy as np
+from timing import headline
 
 from tutorial_utils.datasets import organmnist3d
 from tutorial_utils.execution import ROOT, definitions
@@ -74,8 +75,11 @@ def summarise(measured: list[dict[str, np.ndarray]]) -> None:
     faster = mean(one["better"][1] / one["original"][2] for one in measured)
     sooner = mean(one["better"][1] / one["original"][1] for one in measured)
     higher = mean(one["better"][-1] - one["original"][-1] for one in measured)
-    print(f"to the original's last validation accuracy: {faster:.2f} x the original's whole time,")
-    print(f"  {sooner:.2f} x the time in which the original first reached it; test: {100 * higher:+.1f} points")
+    headline(
+        "lesson 2: time of the better recipe to the original's last validation accuracy",
+        f"{faster:.2f} x the original's whole time, {sooner:.2f} x the time in which it got there first",
+    )
+    headline("lesson 2: test accuracy of the better recipe against the original's", f"{100 * higher:+.1f} points")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import time
 from collections.abc import Callable, Hashable
+from pathlib import Path
 
 
 def in_turn(variants: dict[Hashable, Callable[[], None]], rounds: int) -> dict[Hashable, list[float]]:
@@ -16,3 +19,11 @@ def in_turn(variants: dict[Hashable, Callable[[], None]], rounds: int) -> dict[H
             if round_number:  # the first round warms up
                 seconds[name].append(time.perf_counter() - started)
     return seconds
+
+
+def headline(what: str, value: str) -> None:
+    """Print a result that counts. Under `make report`, which names a file in REPORT_ROWS, it is a row of the report."""
+    print(f"{what}: {value}")
+    if rows := os.environ.get("REPORT_ROWS"):
+        with Path(rows).open("a", encoding="utf-8") as file:
+            file.write(json.dumps([what, value]) + "\n")
