@@ -10,7 +10,6 @@ Shapes: N images, C channels, H x W pixels of a latent, L tokens, D features (`e
 from __future__ import annotations
 
 import math
-import zipfile
 from pathlib import Path
 
 import torch
@@ -20,6 +19,8 @@ from diffusers.configuration_utils import register_to_config
 from einops import rearrange
 from safetensors import SafetensorError
 from torch import Tensor, nn
+
+from tutorial_utils import weights
 
 IMAGENET256_HUGE = {
     "img_size": 32,
@@ -316,17 +317,8 @@ def read_published(path: Path, config: dict) -> UViT:
     Raises:
         ValueError: the file is no such state dict, or its tensors are not those of this architecture.
     """
-    try:
-        weights = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except Exception as error:  # pickle, zip and torch each have their own
-        reason = f"{type(error).__name__} {error}".splitlines()[0]
-        raise ValueError(f"{path} could not be read as a state dict: {reason}") from error
-    with torch.device("meta"):
-        network = UViT(**config)
-    try:
-        network.load_state_dict(weights, strict=True, assign=True)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} does not hold this U-ViT's weights: {error}") from error
+    refusal = f"{path} does not hold this U-ViT's weights"
+    network = weights.network_with(weights.read(path), lambda: UViT(**config), refusal)
     return network.float().eval().requires_grad_(False)
 
 

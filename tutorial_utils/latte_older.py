@@ -1,0 +1,158 @@
+"""Latte in its older layout, loaded into the same `LattePipeline` of diffusers.
+
+ModelScope's `AI-ModelScope/Latte` and Hugging Face's `maxin-cn/Latte` hold it: the transformer is `t2v.pt`, a state
+dict of the authors' class `LatteT2V`, and the other parts are in `t2v_required_models/`. The names of the tensors are
+those of diffusers' `LatteTransformer3DModel`, and so is what is computed with them.
+
+These are the weights of the authors' first release. Latte-1, of May 2024, has others, and performs better by the
+authors' word. So the course never puts one in the place of the other: its asset `latte` is Latte-1, and this layout is
+loaded only from a folder that a configuration names.
+
+Sources: `models/latte_t2v.py`, `sample/sample_t2v.py`, `sample/sample_t2x.py`, `download.py` and
+`configs/t2v/t2v_sample.yaml` in https://github.com/Vchitect/Latte.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import textwrap
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderKLTemporalDecoder,
+    DDIMScheduler,
+    LattePipeline,
+    LatteTransformer3DModel,
+)
+from safetensors import SafetensorError
+from transformers import AutoTokenizer, T5EncoderModel
+
+from tutorial_utils import weights
+
+WEIGHTS = "t2v.pt"
+PARTS = "t2v_required_models"
+NEEDED = (
+    WEIGHTS,
+    *(
+        f"{PARTS}/{name}"
+        for name in (
+            "scheduler/scheduler_config.json",
+            "text_encoder/config.json",
+            "tokenizer/tokenizer_config.json",
+            "transformer/config.json",
+            "vae/config.json",
+        )
+    ),
+)
+"""Files without which a folder of this layout is incomplete; besides them there are the weights of the parts."""
+
+INSTEAD = (
+    "You can take Latte-1 instead, in the layout of diffusers (maxin-cn/Latte-1): "
+    "python -m tutorial_utils assets fetch latte --scale full"
+)
+
+VIDEO_LENGTH = 16
+"""Frames of a clip. The layout's own configuration is that of PixArt's transformer, which draws single images."""
+
+NOT_LEARNED = {"pos_embed.pos_embed", "temp_pos_embed", "caption_projection.y_embedding"}
+"""Tensors that a file may hold and the network does not load: two tables that it computes, and an embedding of
+PixArt's that sampling never reads."""
+
+ONLY = {
+    "norm_type": ("ada_norm_single",),
+    "attention_type": ("default", None),
+    "only_cross_attention": (False, None),
+    "double_self_attention": (False, None),
+}
+"""What diffusers' class always does, where the authors' class had a choice; None stands for a key that is not there."""
+
+SCHEDULE = {
+    "beta_start": 0.0001,
+    "beta_end": 0.02,
+    "beta_schedule": "linear",
+    "clip_sample": False,  # latents go beyond [-1, 1]; the authors' later samplers say so too
+}
+"""What the authors' sampler puts in the place of the scheduler's file. It also names a kind of variance, of which DDIM
+takes no notice."""
+
+
+def is_older(folder: Path) -> bool:
+    """Whether a folder is of the older layout, complete or not. One of diffusers' layout has an index."""
+    has_any = (folder / WEIGHTS).exists() or (folder / PARTS).exists()
+    return has_any and not (folder / "model_index.json").exists()
+
+
+def parts_of(folder: Path) -> Path:
+    """The folder in which a model has its VAE, its scheduler and so on: itself, except in the older layout."""
+    return folder / PARTS if is_older(folder) else folder
+
+
+def transformer_config(folder: Path) -> dict:
+    """The arguments of `LatteTransformer3DModel`, all of them.
+
+    Raises:
+        ValueError: a file is missing from the folder, or this is the configuration of another transformer.
+    """
+    if missing := [name for name in NEEDED if not (folder / name).is_file()]:
+        raise ValueError(f"{folder} lacks {', '.join(missing)}, which Latte's older layout has. {INSTEAD}")
+    path = folder / PARTS / "transformer/config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    for key, allowed in ONLY.items():
+        if config.get(key) not in allowed:
+            raise ValueError(f"{path}: {key}: {config.get(key)} is not Latte's: it must be {allowed[0]}. {INSTEAD}")
+    parameters = inspect.signature(LatteTransformer3DModel).parameters
+    return {name: config.get(name, one.default) for name, one in parameters.items()} | {"video_length": VIDEO_LENGTH}
+
+
+def load(
+    folder: Path, dtype: torch.dtype, vae: AutoencoderKL | AutoencoderKLTemporalDecoder | None = None
+) -> LattePipeline:
+    """The pipeline, on the CPU. No code that may be in `t2v.pt` is run.
+
+    Args:
+        folder: one that `is_older`.
+        dtype: of the weights.
+        vae: in the place of the folder's own.
+
+    Raises:
+        ValueError: a part is missing or damaged, or `t2v.pt` does not hold exactly the transformer's weights.
+    """
+    transformer = _read_transformer(folder, dtype)  # first: it is what may be refused, and the text encoder is large
+    parts, local = folder / PARTS, {"local_files_only": True}
+    try:
+        return LattePipeline(
+            tokenizer=AutoTokenizer.from_pretrained(parts / "tokenizer", **local),
+            text_encoder=T5EncoderModel.from_pretrained(parts / "text_encoder", dtype=dtype, **local),
+            vae=vae or AutoencoderKL.from_pretrained(parts / "vae", dtype=dtype, **local),
+            transformer=transformer,
+            scheduler=DDIMScheduler.from_pretrained(parts / "scheduler", **local, **SCHEDULE),
+        )
+    except (OSError, SafetensorError, UnpicklingError) as error:
+        raise ValueError(f"{parts} could not be read: {_short(error)} {INSTEAD}") from error
+
+
+def _read_transformer(folder: Path, dtype: torch.dtype) -> LatteTransformer3DModel:
+    config, path = transformer_config(folder), folder / WEIGHTS
+    try:
+        state = weights.read(path)
+        if isinstance(state, dict):
+            state = state.get("ema", state)
+        if isinstance(state, dict):
+            state = {name: tensor for name, tensor in state.items() if name not in NOT_LEARNED}
+        transformer = weights.network_with(
+            state, lambda: LatteTransformer3DModel(**config), f"{path} does not hold this Latte's weights"
+        )
+    except ValueError as error:
+        raise ValueError(f"{_short(error)} {INSTEAD}") from error
+    for parameter in transformer.parameters():
+        parameter.data = parameter.data.to(dtype)  # tables of positions stay in single precision, as diffusers has it
+    return transformer.eval()
+
+
+def _short(error: Exception) -> str:
+    """An error's message as one sentence: a file of another network lacks a thousand tensors."""
+    return f"{textwrap.shorten(str(error), 400, placeholder=' …').rstrip('.')}."
