@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN = .venv/bin/python -m
 
-.PHONY: notebooks test lab refresh bench lint setup
+.PHONY: notebooks test lab refresh bench report lint setup
 
 notebooks: setup  ## execute every notebook at TUTORIAL_SCALE into build/
 	@$(RUN) tutorial_utils run --out build
@@ -21,6 +21,9 @@ lint: setup  ## what pre-commit checks
 
 bench: setup  ## speed, as ratios against a baseline of the same run
 	@for benchmark in tests/benchmarks/bench_*.py; do .venv/bin/python $$benchmark || exit 1; done
+
+report: setup  ## measure everything (an hour) and write docs/report.md
+	@.venv/bin/python tests/benchmarks/report.py
 
 setup:
 	@$(PYTHON) -m tutorial_utils.bootstrap

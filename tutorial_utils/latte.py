@@ -315,8 +315,8 @@ def sample_to_folder(
 ) -> None:
     """Write a clip for each prompt as MP4, as GIF and as a sheet of its frames, and all of them as `samples.npz`.
 
-    Clips come in batches of `config.batch_size`, and their files as soon as they are ready. An interrupted run goes on from there, and
-    processes share the clips: see `shards.fill`.
+    Clips come in batches of `config.batch_size`, and their files as soon as they are ready. An interrupted run goes
+    on from there, and processes share the batches: see `shards.fill`.
 
     Args:
         prompts: the configuration's, encoded; clip k has the seed ``sample_seed(config.seed, k)``.

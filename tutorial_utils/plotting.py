@@ -260,7 +260,7 @@ def show_curves(curves: dict[str, tuple[Sequence[float], Sequence[float]]], xlab
 
 
 def show_rates(rates: dict[str, dict[str, float]], ylabel: str) -> LessonFigure:
-    """Bars in groups, in percent: ``{name: {group: rate from 0 to 1}}``, with the same groups for each of at most four."""
+    """Bars in groups, in percent: ``{name: {group: rate from 0 to 1}}``, at most four names with the same groups."""
     figure, axes = new_figure(f"{ylabel}: {', '.join(rates)}", 1, 1, 8, 3)
     ax, groups = axes[0, 0], list(next(iter(rates.values())))
     width = 0.8 / len(rates)
