@@ -60,7 +60,7 @@ def measure(variables: dict[str, str]) -> tuple[float, dict[str, float]]:
             for name in NAMES:
                 start = memory()
                 added.append({stage: memory() - start for stage in stages(address, name, passwords[name])})
-            each = {stage: statistics.mean(learner[stage] for learner in added[1:]) for stage in added[0]}
+            each = {stage: statistics.mean(learner[stage] for learner in added[1:]) for stage in added[-1]}
             return start - (len(NAMES) - 1) * each["lesson 1 at its end"], each
 
 

@@ -62,7 +62,7 @@ from tutorial_utils.sampling import Settings, sample_seed
 PROMPT_TOKENS = 120
 """To this length the pipeline fills up prompts that come several at a time."""
 
-SETTINGS = Settings(scheduler="dpm-multi", steps=16, guidance_scale=3.0)
+SETTINGS = Settings(scheduler="dpm-multi", steps=12, guidance_scale=3.0)
 """How clips are sampled when they are judged: as in the lesson's configuration file."""
 
 
