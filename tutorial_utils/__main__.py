@@ -112,6 +112,38 @@ def summarise(outcomes: list) -> None:
     console.print(table)
 
 
+@app.command()
+def bundle(
+    out: Annotated[Path, typer.Option(help="Folder to fill, on a stick or where the class's machines can read it.")],
+    names: Annotated[list[str] | None, typer.Argument(help="Names from `assets list`; all by default.")] = None,
+    scale: ScaleOption = None,
+) -> None:
+    """Fetch and verify what a class needs, into one folder; if interrupted, run it again to go on."""
+    from tutorial_utils import bundle as bundles
+
+    chosen = chosen_scale(scale)
+    try:
+        wanted = bundles.choose(names, chosen)
+        if obstacle := bundles.obstacle(wanted, out):
+            stop(obstacle)
+        out.mkdir(parents=True, exist_ok=True)
+        typer.echo(bundles.announcement(wanted, out))
+    except (ValueError, OSError) as error:
+        stop(error)
+    table, failed = Table("asset", "size", "what happened"), False
+    for asset in wanted:
+        try:
+            outcome = bundles.add(asset, out)
+        except (ValueError, OSError, asset_store.AssetError) as error:
+            complain(str(error))
+            outcome, failed = "[red]failed[/]", True
+        table.add_row(asset.name, asset.size, outcome)
+    console.print(table)
+    if failed:
+        stop("Not everything is there. Run the same command again: it goes on from what has come.")
+    typer.echo(bundles.instructions(wanted, out))
+
+
 @assets_app.command("list")
 def assets_list() -> None:
     """Every checkpoint and data set, and where it is."""
@@ -145,6 +177,7 @@ def assets_fetch(
 def assets_verify(
     names: Annotated[list[str] | None, typer.Argument(help="Names from `assets list`; all by default.")] = None,
     scale: Annotated[str | None, typer.Option(help="mini or full; both by default.")] = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Download again just what is damaged.")] = False,
 ) -> None:
     """Compare what is here with the manifest, byte by byte; a name of which nothing is here counts as a problem."""
     chosen = None if scale is None else chosen_scale(scale)
@@ -161,7 +194,9 @@ def assets_verify(
             typer.echo(f"{asset.name} ({scales}): {state}")
             for problem in problems:
                 complain(f"  {problem}")
-            damaged |= bool(problems)
+            if problems and not repair:
+                typer.echo(f"  {asset_store.remedy(asset)}")
+            damaged |= bool(problems) and not (repair and repaired(asset))
             if present or asset.kind == "generated":
                 absent.discard(asset.name)
     except ValueError as error:
@@ -169,6 +204,19 @@ def assets_verify(
     for name in sorted(absent):
         complain(f"{name} is not on this machine.")
     raise typer.Exit(1 if damaged or absent else 0)
+
+
+def repaired(asset: asset_store.Asset) -> bool:
+    """Whether an asset could be repaired; it is said, too."""
+    try:
+        problems = asset_store.repair(asset.name, asset.scale)
+    except asset_store.AssetError as error:
+        problems = [str(error)]
+    for problem in problems:
+        complain(f"  {problem}")
+    if not problems:
+        typer.echo(f"{asset.name}: repaired, sound")
+    return not problems
 
 
 @sample_app.command("uvit")
@@ -213,17 +261,18 @@ def sample_latte(
     """Clips from sentences (lesson 4). With several processes: accelerate launch -m tutorial_utils sample latte ..."""
     chosen = chosen_scale(scale)
     from tutorial_utils import latte, latte_config, shards
+    from tutorial_utils.preflight import preflight as card_of
 
     runtime.quiet_libraries()
     first = shards.is_main_process()
     try:
-        wanted = latte_config.load_config(config)
+        wanted = latte_config.load_config(config, card_of("04", chosen).options)
         folder = out or wanted.out
         pipeline = latte.load_pipeline(wanted, chosen)
         with plain_warnings(latte.PromptWarning, shown=first):
             prompts = latte.encode(pipeline, wanted.prompts, wanted.negative_prompt)
-        clips = latte.Clips(pipeline, wanted.frames, wanted.temporal_attention)
-        with bar("sampling", "clips", shown=first) as progress:
+        clips = latte.Clips(pipeline, wanted.frames, wanted.temporal_attention, wanted.batch_size)
+        with bar("sampling", "batches", shown=first) as progress:
             latte.sample_to_folder(clips, prompts, wanted, folder, progress)
     except (ValueError, OSError, asset_store.AssetError) as error:
         stop(error)

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 import tomllib
 import zipfile
@@ -85,10 +86,8 @@ class Asset:
 
     @property
     def size(self) -> str:
-        """`size_bytes` for people, in at most seven letters; a dash if there are no files."""
-        if self.size_bytes >= 1e9:
-            return f"{self.size_bytes / 1e9:.1f} GB"
-        return f"{self.size_bytes / 1e6:.{0 if self.size_bytes >= 1e8 else 1}f} MB" if self.size_bytes else "-"
+        """`size_bytes` for people; a dash if there are no files."""
+        return readable(self.size_bytes) if self.size_bytes else "-"
 
     @property
     def download_bytes(self) -> int:
@@ -109,6 +108,13 @@ class Asset:
         if self.kind == "bundled":
             return [] if self.ships_with else [DATA / self.folder]
         return [folder for root in cache_roots() if (folder := root / self.folder_name).is_dir()]
+
+
+def readable(count: int) -> str:
+    """A number of bytes for people, in at most seven letters."""
+    if count >= 1e9:
+        return f"{count / 1e9:.1f} GB"
+    return f"{count / 1e6:.{0 if count >= 1e8 else 1}f} MB"
 
 
 def manifest() -> list[Asset]:
@@ -179,12 +185,32 @@ def verify(name: str, scale: str | None = None) -> list[str]:
         return [f"{asset} is not shipped yet: lesson {asset.ships_with} brings it."]
     if not asset.copies():
         return [f"{asset} is not on this machine."]
-    problems = {}
+    return [problem for folder in asset.copies() for problem in damage(asset, folder).values()]
+
+
+def repair(name: str, scale: str | None = None) -> list[str]:
+    """Download again just those files of an asset that `verify` finds damaged or missing, in each of its copies.
+
+    Returns:
+        What `verify` says afterwards.
+
+    Raises:
+        ValueError: as for `verify`.
+        AssetError: the asset is bundled, so that git has the files; a copy is in a folder that cannot be written to;
+            or no source had the files.
+    """
+    asset = find(name, scale)
     for folder in asset.copies():
-        if stamp := _read_stamp(folder):
-            problems |= _stamp_problems(asset, folder, stamp, rehash=True)
-        problems |= manifest_problems(asset, folder)
-    return list(problems.values())
+        damaged = damage(asset, folder)
+        if damaged and asset.kind == "bundled":
+            raise AssetError(remedy(asset))
+        if damaged and not writable(folder):
+            raise AssetError(f"{folder} cannot be written to: ask whoever filled it to repair it.")
+        if damaged:
+            from tutorial_utils.downloads import download
+
+            download(asset, folder.parent, damaged)
+    return verify(name, scale)
 
 
 def cache_roots() -> list[Path]:
@@ -228,9 +254,23 @@ def _parse(name: str, table: dict) -> Iterator[Asset]:
 def _bundled(asset: Asset) -> Path:
     folder = DATA / asset.folder
     if problems := manifest_problems(asset, folder):
-        restore = f"Restore what the repository holds: git checkout -- {DATA.name}/{asset.folder}"
-        raise AssetError("\n".join([*problems.values(), restore]))
+        raise AssetError("\n".join([*problems.values(), remedy(asset)]))
     return folder
+
+
+def remedy(asset: Asset) -> str:
+    """How to have damaged files again, in a line."""
+    if asset.kind == "bundled":
+        return f"Restore what the repository holds: git checkout -- {DATA.name}/{asset.folder}"
+    command = f"python -m tutorial_utils assets verify {asset.name} --scale {asset.scale} --repair"
+    return f"Download again just what is damaged: {command}"
+
+
+def damage(asset: Asset, folder: Path) -> dict[Path, str]:
+    """What is wrong with each file of a folder, found by hashing them all; empty if the folder is sound."""
+    stamp = _read_stamp(folder)
+    stamped = _stamp_problems(asset, folder, stamp, rehash=True) if stamp else {}
+    return stamped | manifest_problems(asset, folder)
 
 
 def manifest_problems(asset: Asset, folder: Path) -> dict[Path, str]:
@@ -310,9 +350,15 @@ def _sound_copy(asset: Asset) -> Path | None:
 def cached(asset: Asset) -> Path | None:
     """As `_sound_copy`; a sound copy without a stamp, which someone put there by hand, is stamped where possible."""
     folder = _sound_copy(asset)
-    if folder and _read_stamp(folder) is None and writable(folder):
-        write_stamp(asset, folder, "a folder copied by hand")
+    if folder:
+        adopt(asset, folder)
     return folder
+
+
+def adopt(asset: Asset, folder: Path) -> None:
+    """Stamp a sound folder that has no stamp, where it can be written to."""
+    if _read_stamp(folder) is None and writable(folder):
+        write_stamp(asset, folder, "a folder copied by hand")
 
 
 def copy_problems(asset: Asset, root: Path) -> dict[Path, str]:
@@ -359,12 +405,21 @@ def write_stamp(asset: Asset, folder: Path, source: str) -> dict:
 def writable(folder: Path) -> bool:
     """Whether files can be put into a folder, or into the one where it would be created."""
     # Trying is the only test that holds for administrators, network shares and Windows alike.
-    nearest = next((path for path in (folder, *folder.parents) if path.exists()), folder)
     try:
-        with tempfile.TemporaryFile(dir=nearest):
+        with tempfile.TemporaryFile(dir=_nearest(folder)):
             return True
     except OSError:
         return False
+
+
+def free_bytes(folder: Path) -> int:
+    """The space that is free on the disk of a folder, which need not exist yet."""
+    return shutil.disk_usage(_nearest(folder)).free
+
+
+def _nearest(folder: Path) -> Path:
+    """A folder, or the one in which it would be created."""
+    return next((path for path in (folder, *folder.parents) if path.exists()), folder)
 
 
 def destination(asset: Asset) -> Path:

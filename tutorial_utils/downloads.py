@@ -2,7 +2,8 @@
 
 `assets.fetch` imports this module when an asset is in no cache, and not before. Half a checkpoint is never taken
 for a whole one: a download goes to a folder of its own, ``NAME-SCALE.partial``, where an interrupted one waits to
-be resumed; what came is verified and stamped; only then is the folder renamed.
+be resumed; what came is verified and stamped; only then is the folder renamed. A folder in which something is
+missing or damaged becomes such a draft again, so that only this is downloaded.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,12 +22,26 @@ from urllib.parse import urlsplit
 
 import requests
 from filelock import FileLock, Timeout
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
 from tutorial_utils import assets
-from tutorial_utils.assets import Asset, AssetError
+from tutorial_utils.assets import Asset, AssetError, readable
 
 PROBE_SECONDS = 4.0  # for all addresses together; an error for want of a network is promised within 10 s
-STALL_SECONDS = 30.0  # without a byte, in the middle of a download from a URL
+STALL_SECONDS = 30.0  # without a byte, in the middle of a download
+
+# What the answers and the errors of three client libraries mean to someone who waits for a file.
+ANSWERS = {
+    401: "refused to hand it out",
+    403: "refused to hand it out",
+    404: "has no such file",
+    429: "asks for patience: too many requests from here",
+    503: "is out of service just now",
+}
+FAILURES = {"Timeout": "fell silent", "timed out": "fell silent"} | dict.fromkeys(
+    ("Connect", "Encoding", "Network", "Protocol", "ReadError", "Incomplete"), "lost the connection"
+)
 
 
 @dataclass(frozen=True)
@@ -50,50 +65,115 @@ def sources(asset: Asset) -> list[Source]:
     return found
 
 
-def download(asset: Asset) -> Path:
-    """Download an asset to the first cache that can be written to, and return its verified folder.
+class WrongFile(Exception):
+    """A file came whole, but is not what the source says that it has."""
+
+    def __init__(self, path: Path, message: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+def download(asset: Asset, root: Path | None = None, damaged: Iterable[Path] = ()) -> Path:
+    """Download what is missing of an asset, and return its verified folder.
+
+    Args:
+        root: the cache to fill; by default the first that can be written to.
+        damaged: files of the folder that are there, and to be had again.
 
     Raises:
         AssetError: no source had it; the message says what was tried and which three ways on there are. Without a
             network this takes less than 10 seconds.
     """
-    folder = assets.destination(asset)
-    tried = [problem for root in assets.cache_roots() for problem in assets.copy_problems(asset, root).values()]
+    folder = root / asset.folder_name if root else assets.destination(asset)
+    roots = [root] if root else assets.cache_roots()
+    tried = [problem for cache in roots for problem in assets.copy_problems(asset, cache).values()]
     if not assets.writable(folder.parent):
-        raise AssetError(_explain(asset, [*tried, f"{folder.parent} cannot be written to."]))
+        raise AssetError(_explain(asset, folder, [*tried, f"{folder.parent} cannot be written to."]))
     candidates = sources(asset)
     silent = _probe(candidates)
     tried += [f"{source.label}: {reason}" for source, reason in silent.items()]
     answering = [source for source in candidates if source not in silent]
-    if answering:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(folder):
-            if finished := assets.cached(asset):  # by another process, while this one waited
-                return finished
-            draft = folder.with_name(f"{folder.name}.partial")
-            draft.mkdir(exist_ok=True)
-            for source in answering:
-                try:
-                    origin = source.download(draft)
-                except Exception as error:  # the clients raise dozens of types; the next source may do better
-                    tried.append(f"{source.label}: {type(error).__name__}: {error}")
-                    continue
-                # Both clients can return a partial or even an empty folder without a word.
-                problems = assets.manifest_problems(asset, draft)
-                if not problems:
-                    return _publish(asset, draft, folder, origin)
-                tried += [f"{source.label}: {problem}" for problem in problems.values()]
-                for path in problems:
-                    path.unlink(missing_ok=True)
-    raise AssetError(_explain(asset, tried))
+    if not answering:
+        raise AssetError(_explain(asset, folder, tried))
+    try:
+        return _fill(asset, folder, answering, set(damaged), tried)
+    except OSError as error:  # such as a full disk, or something that another user has begun
+        problem = f"{error.filename or folder}: {error.strerror or error}"
+        raise AssetError(_explain(asset, folder, [*tried, problem])) from error
+
+
+def _fill(asset: Asset, folder: Path, answering: list[Source], damaged: set[Path], tried: list[str]) -> Path:
+    """Make a folder complete from the first source that can; the error, if none can, begins with what was `tried`."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        damaged |= set(assets.copy_problems(asset, folder.parent))
+        if not damaged:  # another process has been faster, while this one waited
+            return folder
+        draft = draft_of(folder)
+        if folder.exists() and not draft.exists():  # what is sound of it need not come again
+            for path in damaged:
+                path.unlink(missing_ok=True)
+            folder.rename(draft)
+        missing, free = asset.size_bytes - size_of(draft), assets.free_bytes(draft)
+        if missing > free:
+            room = f"{readable(missing)} have yet to come, and there is room for {readable(free)} in {folder.parent}."
+            raise AssetError(_explain(asset, folder, [*tried, room]))
+        for source in answering:
+            origin, problems = _insist(asset, source, draft)
+            if not problems:
+                return _publish(asset, draft, folder, origin)
+            tried = [*tried, *(f"{source.label}: {problem}" for problem in problems)]
+        if not size_of(draft):
+            shutil.rmtree(draft, ignore_errors=True)
+        raise AssetError(_explain(asset, folder, tried))
+
+
+def _insist(asset: Asset, source: Source, draft: Path) -> tuple[str, list[str]]:
+    """Download from one source for as long as that brings more: where it came from, or what is wrong in the end.
+
+    So a line that breaks every hundred megabytes still delivers a checkpoint, and a file that came out wrong gets a
+    second chance; a source that brings less than a thousandth of the asset is left.
+    """
+    most = size_of(draft)
+    while True:
+        draft.mkdir(parents=True, exist_ok=True)  # each time, for it can have been deleted
+        wrong, problems = {}, []
+        try:
+            origin = source.download(draft)
+            # ModelScope's client can return a partial or even an empty folder without a word.
+            wrong = assets.manifest_problems(asset, draft)
+            if not wrong:
+                return origin, []
+        except WrongFile as error:
+            wrong = {error.path: str(error)}
+        except Exception as error:  # the clients raise dozens of types; the next source may do better
+            problems = [_reason(error) if draft.exists() else f"{draft} was deleted in the middle of the download."]
+        size = size_of(draft)
+        for path in wrong:
+            path.unlink(missing_ok=True)
+        if size - most <= asset.size_bytes / 1000:
+            return "", [*problems, *wrong.values()]
+        most = size
+
+
+def draft_of(folder: Path) -> Path:
+    """Where a folder is made before it gets its name."""
+    return folder.with_name(f"{folder.name}.partial")
+
+
+def size_of(folder: Path) -> int:
+    """The bytes of all files in a folder; none if it is not there."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _publish(asset: Asset, draft: Path, folder: Path, origin: str) -> Path:
     """Turn a verified download into the asset's folder."""
-    wanted = {Path(file.path).parts[0] for file in asset.files}
-    for path in draft.iterdir():
-        if path.name not in wanted:  # what the clients keep there in order to resume
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    wanted = {draft / file.path for file in asset.files}
+    for path in sorted(draft.rglob("*"), reverse=True):  # what is in a folder comes before the folder
+        if path.is_file() and path not in wanted:  # what the clients keep there in order to resume
+            path.unlink()
+        elif path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
     stamp = assets.write_stamp(asset, draft, origin)
     if folder.exists():  # a copy that is damaged
         shutil.rmtree(folder)
@@ -154,18 +234,33 @@ def _root_cause(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _explain(asset: Asset, tried: list[str]) -> str:
-    """The one message of a failed download: what is missing, what was tried, and the three ways on."""
+def _reason(error: Exception) -> str:
+    """What went wrong, in plain words and then in the client's own."""
+    if failed := getattr(error, "failed_files", None):  # ModelScope's client sums up, and keeps the reasons there
+        return "; ".join(f"{path}: {_reason(reason)}" for path, reason in failed.items())
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    own = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    plain = ANSWERS.get(status) or next((words for part, words in FAILURES.items() if part in own), "failed")
+    return f"{plain} ({own[:200]}{'...' if len(own) > 200 else ''})"
+
+
+def _explain(asset: Asset, folder: Path, tried: list[str]) -> str:
+    """The one message of a failed download: what is missing, what was tried, what is kept, and the three ways on."""
+    kept = size_of(draft_of(folder))
+    resume = [f"{readable(kept)} have come and are kept: the next attempt goes on from there."] if kept > 1e5 else []
     return "\n".join(
         [
-            f"{asset} could not be fetched: {asset.title}, about {asset.size_bytes / 1e9:.2f} GB.",
+            f"{asset} could not be fetched: {asset.title}, about {asset.size}.",
             "Tried:",
             *(f"  - {line}" for line in tried),
+            *resume,
             "Three ways on:",
             "  1. Stay with the miniature: set TUTORIAL_SCALE=mini.",
             "  2. Prefetch it where there is a network: "
             f"python -m tutorial_utils assets fetch {asset.name} --scale {asset.scale}",
-            f"  3. Copy a folder from another machine to {assets.destination(asset)}, with these files: "
+            f"  3. Copy a folder from another machine to {folder}, with these files: "
             f"{', '.join(file.path for file in asset.files)}",
         ]
     )
@@ -175,18 +270,66 @@ def _explain(asset: Asset, tried: list[str]) -> str:
 
 
 def _from_modelscope(asset: Asset, folder: Path) -> str:
-    os.environ.setdefault("MODELSCOPE_REPO_TREE_PAGE_MAX_ATTEMPTS", "1")  # five by default, which delays the fallback
+    # With the client's own patience a server that has fallen silent would delay the next source by seven minutes.
+    for what, limit in (
+        ("DOWNLOAD_TIMEOUT", round(STALL_SECONDS)),
+        ("DOWNLOAD_MAX_RETRIES", 2),
+        ("REPO_TREE_PAGE_MAX_ATTEMPTS", 3),
+    ):
+        os.environ.setdefault(f"MODELSCOPE_{what}", str(limit))
     from modelscope.hub.snapshot_download import snapshot_download  # takes 2 to 4 seconds
 
-    snapshot_download(asset.modelscope, local_dir=str(folder), allow_patterns=[file.path for file in asset.files])
+    files = [file.path for file in asset.files]
+    endpoint = os.environ.get("MODELSCOPE_ENDPOINT")  # as it is now: by itself the client reads it only once
+    snapshot_download(asset.modelscope, local_dir=str(folder), allow_patterns=files, endpoint=endpoint)
     return f"ModelScope {asset.modelscope}"
 
 
 def _from_hugging_face(asset: Asset, folder: Path) -> str:
-    from huggingface_hub import snapshot_download
+    """Fetch a repository's files one by one.
 
-    snapshot_download(asset.huggingface, local_dir=folder, allow_patterns=[file.path for file in asset.files])
+    The client's own `snapshot_download` throws away what it has of a file when it is interrupted, and compares no
+    file with the hash that the hub publishes.
+    """
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.file_download import http_get
+
+    constants.DOWNLOAD_CHUNK_SIZE = 2**16  # what a break can lose; by default 10 MB
+    for file in asset.files:
+        endpoint = os.environ.get("HF_ENDPOINT")  # as it is now: by itself the client reads it only once
+        published = get_hf_file_metadata(
+            hf_hub_url(asset.huggingface, file.path, endpoint=endpoint), retry_on_errors=True
+        )
+        target = folder / file.path
+        if target.is_file() and _is_published(target, published.etag):
+            continue
+        beginning = folder / f"{target.name}.{published.etag}"  # one for each version of the file
+        if beginning.exists() and beginning.stat().st_size > (published.size or 0):
+            beginning.unlink()
+        with beginning.open("ab") as handle:
+            http_get(
+                published.location,
+                handle,
+                resume_size=handle.tell(),
+                headers={"Accept-Encoding": "identity"},  # what comes compressed could not be resumed
+                expected_size=published.size,
+                displayed_filename=file.path,
+            )
+        if not _is_published(beginning, published.etag):
+            raise WrongFile(beginning, f"{file.path} has not the hash that the hub publishes, {published.etag}.")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beginning.replace(target)
     return f"Hugging Face {asset.huggingface}"
+
+
+def _is_published(path: Path, etag: str) -> bool:
+    """Whether a file has the hash that Hugging Face gives as its etag: SHA-256 for a large file, git's for others."""
+    from huggingface_hub.utils.sha import git_hash, sha_fileobj
+
+    if len(etag) == 40:
+        return git_hash(path.read_bytes()) == etag
+    with path.open("rb") as handle:
+        return len(etag) != 64 or sha_fileobj(handle).hex() == etag  # a mirror may call its files as it likes
 
 
 def _from_url(asset: Asset, url: str, folder: Path) -> str:
@@ -197,9 +340,13 @@ def _from_url(asset: Asset, url: str, folder: Path) -> str:
     beginning = target.with_name(f"{target.name}.{urlsplit(url).hostname}")
     size = beginning.stat().st_size if beginning.exists() else 0
     headers = {"Range": f"bytes={size}-", "Accept-Encoding": "identity"}
-    with requests.get(url, headers=headers, stream=True, timeout=(PROBE_SECONDS, STALL_SECONDS)) as response:
-        if response.status_code == 416:  # nothing comes after our beginning, so it is none of that file
+    with (
+        _patient_session() as session,
+        session.get(url, headers=headers, stream=True, timeout=(PROBE_SECONDS, STALL_SECONDS)) as response,
+    ):
+        if response.status_code == 416 and size:  # nothing comes after our beginning, so it is none of that file
             beginning.unlink()
+            return _from_url(asset, url, folder)
         response.raise_for_status()
         if response.status_code != 206:  # the server ignores Range and sends the whole file
             size = 0
@@ -208,8 +355,18 @@ def _from_url(asset: Asset, url: str, folder: Path) -> str:
             beginning.open("ab" if size else "wb") as file,
             tqdm(desc=target.name, initial=size, total=total, unit="B", unit_scale=True) as bar,
         ):
-            for chunk in response.iter_content(2**16):
+            for chunk in response.iter_content(2**14):
                 file.write(chunk)
                 bar.update(len(chunk))
     beginning.replace(target)
     return url
+
+
+def _patient_session() -> requests.Session:
+    """A session that asks up to three times more, within six seconds, where the server says that it is busy."""
+    busy = Retry(3, connect=0, read=0, backoff_factor=1, status_forcelist=(429, 503), raise_on_status=False)
+    busy.respect_retry_after_header = False  # which can be an hour
+    session = requests.Session()
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, HTTPAdapter(max_retries=busy))
+    return session

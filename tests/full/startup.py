@@ -1,0 +1,24 @@
+"""Runs in the kernel of a `full` lesson under test, before its first cell: see `test_full.py`."""
+
+import json
+import os
+from pathlib import Path
+
+from tutorial_utils import assets, checks, uvit
+
+assets.MANIFEST = Path(os.environ["TEST_MANIFEST"])
+uvit.PUBLISHED = {name: json.loads(os.environ["TEST_UVIT"]) for name in uvit.PUBLISHED}
+
+asserted = checks.check
+
+
+def noted(name, *args, **kwargs):
+    """A fact that is wrong is written down; with random weights those about the weights are."""
+    try:
+        asserted(name, *args, **kwargs)
+    except AssertionError:
+        with Path(os.environ["TEST_FALSE_FACTS"]).open("a", encoding="utf-8") as file:
+            file.write(f"{name}\n")
+
+
+checks.check = noted

@@ -1,0 +1,55 @@
+"""Files that are sound by their format, and processes that fetch assets, for the tests of `assets`."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def npz(content: bytes) -> bytes:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as members:
+        members.writestr("x.npy", content)
+    return archive.getvalue()
+
+
+def safetensors(content: bytes) -> bytes:
+    header = {"w": {"dtype": "U8", "shape": [len(content)], "data_offsets": [0, len(content)]}}
+    start = json.dumps(header).encode()
+    return len(start).to_bytes(8, "little") + start + content
+
+
+def start_fetch(tmp_path: Path, *names: str, **environment: str) -> subprocess.Popen:
+    """Fetch at full scale in a process of its own, for the clients read their endpoints when they are imported.
+
+    It prints the folders, or the error, and then which clients it has imported. It refuses to leave this machine.
+    """
+    script = (
+        "import sys; from pathlib import Path; from tutorial_utils import assets\n"
+        "def guard(event, details):\n"
+        "    place = details[1] if event == 'socket.connect' else details if event == 'socket.getaddrinfo' else None\n"
+        "    if isinstance(place, tuple) and place[0] not in ('127.0.0.1', 'localhost', '::1'): sys.exit(str(place))\n"
+        "sys.addaudithook(guard)\n"
+        "assets.MANIFEST = Path(sys.argv[1])\n"
+        "try: print(*(assets.fetch(name, 'full') for name in sys.argv[2:]), sep='\\n')\n"
+        "except assets.AssetError as error: print(error)\n"
+        "print('imported', *sorted({'modelscope', 'huggingface_hub', 'torch'} & set(sys.modules)))"
+    )
+    environment = os.environ | {"TUTORIAL_DATA": str(tmp_path / "class"), "HOME": str(tmp_path)} | environment
+    (tmp_path / "class").mkdir(exist_ok=True)
+    command = [sys.executable, "-c", script, str(tmp_path / "assets.toml"), *names]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
+
+
+def output(process: subprocess.Popen) -> str:
+    stdout, stderr = process.communicate(timeout=300)
+    assert process.returncode == 0, stderr
+    return stdout
