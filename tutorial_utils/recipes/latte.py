@@ -434,6 +434,7 @@ def card(metrics: dict, name: str, device: torch.device) -> str:
 def main(out: Path, work: Path, device: torch.device) -> None:
     """Train Latte-mini."""
     vae = AutoencoderKL.from_pretrained(fetch("vae", "mini")).eval().requires_grad_(False)
+    vae.register_to_config(_name_or_path="vae-mini")  # diffusers would write down where on this machine it was
     export(train(Recipe(), vae, work, device), vae, out, device)
 
 
