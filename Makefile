@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN = .venv/bin/python -m
 
-.PHONY: notebooks test lab refresh bench report lint setup
+.PHONY: notebooks test lab refresh bench report browser classroom classroom-test hub lint setup
 
 notebooks: setup  ## execute every notebook at TUTORIAL_SCALE into build/
 	@$(RUN) tutorial_utils run --out build
@@ -16,6 +16,15 @@ lab: setup  ## open JupyterLab on the lessons
 refresh: setup  ## execute the notebooks in place, to commit their new outputs
 	@$(RUN) tutorial_utils run --in-place
 
+classroom: hub  ## one server for a class, on Linux: sudo make classroom LEARNERS="anna ben"
+	@$(RUN) classroom $(LEARNERS)
+
+classroom-test: hub  ## several learners at once on that server, as root
+	@$(RUN) pytest -m classroom tests/classroom
+
+hub: setup
+	@$(RUN) pip install --quiet --no-build-isolation --constraint constraints.txt --editable .[classroom]
+
 lint: setup  ## what pre-commit checks
 	@$(RUN) ruff check . && $(RUN) ruff format --check .
 
@@ -24,6 +33,10 @@ bench: setup  ## speed, as ratios against a baseline of the same run
 
 report: setup  ## measure everything (an hour) and write docs/report.md
 	@.venv/bin/python tests/benchmarks/report.py
+
+browser: setup  ## every lesson in JupyterLab in a real browser; needs Chromium, such as Debian's package
+	@$(RUN) pip install --quiet --constraint constraints.txt --editable .[browser]
+	@$(RUN) pytest -m browser tests/browser
 
 setup:
 	@$(PYTHON) -m tutorial_utils.bootstrap

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import random
 import re
@@ -115,5 +116,9 @@ def silent_startup() -> Iterator[None]:
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Processor cores that this process may use: those it is bound to or, if fewer, a learner's share (CPU_LIMIT).
+
+    JupyterHub sets the variable. Threads beyond the share would only wait for each other.
+    """
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(bound, math.ceil(float(os.environ.get("CPU_LIMIT") or bound))))

@@ -105,6 +105,19 @@ def test_less_than_one_thread_is_an_error(count, threads):
         runtime.use_threads(count)
 
 
+@pytest.mark.parametrize("limit", ["0.5", "1.0", "0"])
+def test_a_learners_share_bounds_the_cores(monkeypatch, limit):
+    monkeypatch.setenv("CPU_LIMIT", limit)
+    assert runtime.cores() == 1
+
+
+def test_a_share_beyond_the_machine_is_the_machine(monkeypatch):
+    monkeypatch.delenv("CPU_LIMIT", raising=False)
+    cores = runtime.cores()
+    monkeypatch.setenv("CPU_LIMIT", "1000")
+    assert runtime.cores() == cores
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system does not bind processes to cores")
 def test_cores_are_those_that_this_process_may_use():
     before = os.sched_getaffinity(0)

@@ -1,0 +1,65 @@
+"""The nursery for learners' servers, run by the hub as ``python -m classroom.learner SOCKET``, as root."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import os
+import socket
+import sys
+from pathlib import Path
+
+from classroom import lessons, nursery
+from classroom.limits import Group
+
+SERVER = ["jupyterhub.singleuser", "jupyterlab.labapp", "ipykernel.kernelapp", "ipykernel.zmqshell", "ipywidgets"]
+PR_SET_DUMPABLE = 4
+
+
+def main() -> None:
+    """Import everything, then serve until the hub is gone."""
+    channel = socket.socket(fileno=int(sys.argv[1]))
+    for module in SERVER:
+        importlib.import_module(module)
+    lessons.import_all()
+    nursery.settle()
+    sys.path.remove(str(Path.cwd()))  # the project's folder: kernels find what is installed, and their own folder
+    nursery.serve(channel, become_server)
+
+
+def become_server(name: str, uid: int, home: str, env: dict[str, str], arguments: list[str], plain: bool) -> None:
+    """Be a learner's server, within the learner's limits and with nobody else's rights.
+
+    Args:
+        plain: start from nothing, instead of sharing what has been imported.
+    """
+    Group(name).join()
+    give_up_root(uid)
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(home)
+    lessons.copy_missing(Path(home))
+    if plain:
+        os.execv(sys.executable, [sys.executable, "-m", "jupyterhub.singleuser", *arguments])
+    nursery.fork_kernels()
+    sys.argv = ["jupyterhub-singleuser", *arguments, *own_folders(home)]
+    importlib.import_module("jupyterhub.singleuser").main()
+
+
+def own_folders(home: str) -> list[str]:
+    """Arguments for what JupyterLab read from the nursery's environment while it was imported."""
+    lab = f"{home}/.jupyter/lab"
+    return [f"--LabApp.user_settings_dir={lab}/user-settings", f"--LabApp.workspaces_dir={lab}/workspaces"]
+
+
+def give_up_root(uid: int) -> None:
+    """Go on as another user, for good, who can look into this process but keeps what it writes from the others."""
+    os.setgroups([])
+    os.setgid(uid)
+    os.setuid(uid)
+    os.umask(0o077)
+    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1)  # or /proc/self would still be root's
+
+
+if __name__ == "__main__":
+    main()

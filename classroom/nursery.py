@@ -1,0 +1,166 @@
+"""A process that has imported what the lessons need, once, and has a child for each server and each kernel.
+
+Memory that a child only reads stays one copy for the whole class, and a child is there at once. The hub holds the
+other end of a socket: it sends what a child should become, a line of JSON, and gets the child's process id. Each
+learner's server has such a process of its own, for kernels.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+KERNEL = ["-m", "ipykernel_launcher"]
+
+
+@dataclass
+class Nursery:
+    """The near end of the socket: asks for children."""
+
+    channel: socket.socket
+    turn: threading.Lock = field(default_factory=threading.Lock)
+
+    def ask(self, **wanted: object) -> int:
+        """Have a child, and return its process id.
+
+        Raises:
+            ChildProcessError: the nursery is gone.
+        """
+        with self.turn:
+            self.channel.sendall(json.dumps(wanted).encode() + b"\n")
+            answer = self.channel.recv(32)
+        if not answer:
+            raise ChildProcessError("The process that starts learners' servers has ended; its last words are above.")
+        return int(answer)
+
+
+def serve(channel: socket.socket, become: Callable[..., None]) -> None:
+    """Have a child for each line that comes, which calls `become` with it, until the far end is gone."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries them
+    for deaf in (signal.SIGINT, signal.SIGTERM):  # they are meant for the hub, which then closes the socket
+        signal.signal(deaf, signal.SIG_IGN)
+    lines = channel.makefile("rb")
+    while line := lines.readline():
+        if pid := os.fork():
+            apart(pid)
+            channel.sendall(str(pid).encode())
+        else:
+            apart(0)
+            lines.close()
+            channel.close()
+            live(functools.partial(become, **json.loads(line)))
+
+
+def apart(pid: int) -> None:
+    """Give a child a process group, so that an interrupt meets it and its own children alone.
+
+    Parent and child both see to it: neither knows who is first, and the parent's answer must find it done.
+    """
+    with contextlib.suppress(OSError):  # it has gone on, or ended
+        os.setpgid(pid, pid)
+
+
+def live(life: Callable[[], None]) -> None:
+    """Do what a child is there for, and end it without taking the interpreter down: that would copy all it shares."""
+    for heard in (signal.SIGCHLD, signal.SIGTERM):
+        signal.signal(heard, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    status = 0
+    try:
+        life()
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(bool(end.code))
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def settle() -> None:
+    """Make what has been imported fit to be shared: nothing in it is garbage that a child would go and look for.
+
+    Raises:
+        RuntimeError: a library has started a thread, which children would lack and wait for.
+    """
+    if len([*Path("/proc/self/task").iterdir()]) > 1:
+        raise RuntimeError(
+            "Something that was imported has started a thread: a process with threads can have no child."
+        )
+    gc.collect()
+    gc.freeze()
+
+
+class ForkedKernel:
+    """A kernel for jupyter_client, which knows it as the Popen that it would have been."""
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, pid: int):
+        self.pid = pid
+        self._ended = os.pidfd_open(pid)
+
+    def poll(self) -> int | None:
+        """None while it runs, then 0: how it ended is not known to anyone but its parent."""
+        return 0 if select.select([self._ended], [], [], 0)[0] else None
+
+    def wait(self, timeout: float | None = None) -> int:
+        select.select([self._ended], [], [], timeout)
+        return 0
+
+    def send_signal(self, number: int) -> None:
+        signal.pidfd_send_signal(self._ended, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def __del__(self) -> None:
+        os.close(self._ended)
+
+
+def fork_kernels() -> None:
+    """Let this process, a learner's server to be, have its kernels forked rather than started."""
+    from jupyter_client.provisioning import local_provisioner
+
+    near, far = socket.socketpair()
+    if not os.fork():
+        near.close()
+        live(lambda: serve(far, become_kernel))
+    far.close()
+    nursery, start = Nursery(near), local_provisioner.launch_kernel
+
+    def launch(command: list[str], env: dict[str, str], cwd: str, **others: object) -> object:
+        if command[1:3] != KERNEL:  # a learner's own kind of kernel
+            return start(command, env=env, cwd=cwd, **others)
+        return ForkedKernel(nursery.ask(arguments=command[2:], env=env, cwd=cwd))
+
+    local_provisioner.launch_kernel = launch
+
+
+def become_kernel(arguments: list[str], env: dict[str, str], cwd: str) -> None:
+    """Be a kernel, as ``python -m ipykernel_launcher`` would."""
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(env, JPY_PARENT_PID=str(os.getppid()))
+    sys.argv = arguments
+    from ipykernel import kernelapp
+
+    kernelapp.launch_new_instance()

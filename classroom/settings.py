@@ -1,0 +1,70 @@
+"""What a teacher can set, as variables of the environment, with what holds otherwise."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+UNITS = {"M": 2**20, "G": 2**30}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One classroom."""
+
+    state: Path  # the learners' homes and passwords, and the hub's memory of who is who
+    cache: Path | None  # fetched checkpoints and data sets, shared and read-only
+    address: str  # host and port
+    memory: int  # bytes for each learner
+    cpus: float  # processor cores for each learner
+    idle_minutes: float  # after which a kernel is ended; a server after twice as many
+    plain: bool  # share no imports and tune nothing, to compare with
+
+    @property
+    def certificate(self) -> tuple[str, str]:
+        """The files of the certificate and its key, if both are there: then the address is encrypted."""
+        pair = self.state / "certificate.pem", self.state / "key.pem"
+        return tuple(map(str, pair)) if all(path.exists() for path in pair) else ("", "")
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if all(self.certificate) else 'http'}://{self.address}"
+
+
+def read() -> Settings:
+    """The settings.
+
+    Raises:
+        ValueError: one of them makes no sense.
+    """
+    cache = os.environ.get("TUTORIAL_DATA")
+    if cache and not Path(cache).is_dir():
+        raise ValueError(f"TUTORIAL_DATA={cache!r} is not a folder: create or mount it, or unset the variable.")
+    return Settings(
+        state=Path(os.environ.get("CLASSROOM_STATE") or "/srv/classroom").absolute(),
+        cache=Path(cache).resolve() if cache else None,
+        address=os.environ.get("CLASSROOM_ADDRESS") or "127.0.0.1:8000",
+        memory=_memory(os.environ.get("CLASSROOM_MEMORY") or "2G"),
+        cpus=_positive("CLASSROOM_CPUS", "1"),
+        idle_minutes=_positive("CLASSROOM_IDLE_MINUTES", "30"),
+        plain=bool(os.environ.get("CLASSROOM_PLAIN")),
+    )
+
+
+def _memory(text: str) -> int:
+    number, unit = text[:-1], text[-1].upper()
+    if unit not in UNITS or not number.isdecimal() or not int(number):
+        raise ValueError(f"CLASSROOM_MEMORY={text!r} is not an amount of memory: write 2G or 1500M.")
+    return int(number) * UNITS[unit]
+
+
+def _positive(name: str, default: str) -> float:
+    text = os.environ.get(name) or default
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise ValueError(f"{name}={text!r} is not a number above zero.")
+    return number

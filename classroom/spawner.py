@@ -1,0 +1,77 @@
+"""Starts a learner's server: with a home of its own, as a user of its own, held to its limits."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from jupyterhub.spawner import LocalProcessSpawner
+from jupyterhub.utils import random_port
+from traitlets import Bool, Dict, Unicode
+
+from classroom.limits import Group
+from classroom.nursery import Nursery
+
+ROOT = Path(__file__).parents[1]
+FIRST_USER = 70_000  # ids that Linux gives to nobody: they have no name, no password and no rights
+
+
+class LearnerSpawner(LocalProcessSpawner):
+    """A child of the nursery for each learner."""
+
+    homes = Unicode(config=True, help="The folder that holds the learners' homes.")
+    nursery_env = Dict(config=True, help="The environment in which the lessons' imports are made.")
+    plain = Bool(config=True, help="Share no imports, to compare with.")
+
+    _nursery: Nursery | None = None  # one for all
+
+    async def start(self) -> tuple[str, int]:
+        """Set the limits, have a child, and say where it will listen."""
+        self.port = self.port or random_port()
+        group, home = Group(self.user.name), make_home(Path(self.homes), self.user.name)
+        group.limit(self.mem_limit, self.cpu_limit)
+        wanted = {"name": self.user.name, "uid": home.stat().st_uid, "home": str(home), "plain": self.plain}
+        self.pid = await asyncio.to_thread(self.ask_nursery, **wanted, env=self.get_env(), arguments=self.get_args())
+        return "127.0.0.1", self.port
+
+    async def stop(self, now: bool = False) -> None:
+        """Stop the server, then whatever it or the learner left running."""
+        await super().stop(now)
+        await asyncio.to_thread(Group(self.user.name).end)
+
+    def user_env(self, env: dict[str, str]) -> dict[str, str]:
+        home = str(Path(self.homes) / self.user.name)
+        return env | {"USER": self.user.name, "LOGNAME": self.user.name, "HOME": home, "SHELL": "/bin/bash"}
+
+    def ask_nursery(self, **wanted: object) -> int:
+        """Have a child, of a new nursery if the last one has ended."""
+        kind = LearnerSpawner
+        try:
+            kind._nursery = kind._nursery or open_nursery(self.nursery_env)
+            return kind._nursery.ask(**wanted)
+        except OSError:
+            kind._nursery = None  # the next attempt opens another
+            raise
+
+
+def open_nursery(env: dict[str, str]) -> Nursery:
+    """Start the process that imports what all will share. It ends with this one, and its first child takes a while."""
+    near, far = socket.socketpair()
+    command = [sys.executable, "-m", "classroom.learner", str(far.fileno())]
+    subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, pass_fds=[far.fileno()], umask=0o022)
+    far.close()
+    return Nursery(near)
+
+
+def make_home(homes: Path, name: str) -> Path:
+    """A learner's home, which only the learner can enter. Its owner is the learner's user id, from then on."""
+    home = homes / name
+    if not home.exists():
+        uid = max([FIRST_USER, *(each.stat().st_uid for each in homes.iterdir())]) + 1
+        home.mkdir(mode=0o700)
+        os.chown(home, uid, uid)
+    return home

@@ -1,0 +1,119 @@
+"""The lessons in a real JupyterLab in a real browser: every cell run, the live control moved, saved and opened again.
+
+`make browser` installs what this needs. Nothing waits for a time to pass: the notebook's model says when it is done.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from tutorial_utils.execution import find_notebooks
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: run `make browser`")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here: Debian's package is called chromium"),
+]
+
+MINUTES = 20
+"""For one lesson, on a machine that is busy."""
+
+SCRIPT = Path(__file__).with_name("lab.js")
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """A JupyterLab on loopback, with its token, that serves a copy of the lessons; yields its address and folder."""
+    folder = tmp_path_factory.mktemp("lab")
+    lessons = shutil.copytree(find_notebooks()[0].parent, folder / "notebooks")
+    command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--expose-app-in-browser", "--allow-root"]
+    options = ["--ServerApp.ip=127.0.0.1", "--ServerApp.port=0", f"--ServerApp.root_dir={lessons}"]
+    server = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True)
+    try:
+        address = next(filter(None, (re.search(r"http://127\S+token=\w+", line) for line in server.stderr)))[0]
+        yield address, lessons
+    finally:
+        server.terminate()
+        server.wait()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as engine:
+        opened = engine.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser):
+    opened = browser.new_page(viewport={"width": 1400, "height": 1000})
+    opened.set_default_timeout(60_000 * MINUTES)
+    opened.add_init_script(path=SCRIPT)
+    yield opened
+    opened.close()
+
+
+def open_lesson(page, lab, name: str) -> None:
+    address, _ = lab
+    page.goto(re.sub(r"/lab\S*\?", f"/lab/tree/{name}?reset&", address))
+    page.evaluate("lesson.ready()")
+
+
+def outputs(cells: list[dict]) -> list[dict]:
+    return [output for cell in cells if cell["cell_type"] == "code" for output in cell["outputs"]]
+
+
+@pytest.mark.parametrize("name", [path.name for path in find_notebooks()])
+def test_a_learner_runs_a_lesson_moves_its_control_saves_and_reopens(name, lab, page):
+    complaints = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda message: complaints.append(message.text) if about_outputs(message) else None)
+
+    open_lesson(page, lab, name)
+    page.evaluate("lesson.runAll()")
+    cells = page.evaluate("lesson.cells()")
+    code = [cell for cell in cells if cell["cell_type"] == "code" and cell["source"]]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+    assert not [output for output in outputs(cells) if output["output_type"] == "error"]
+
+    control = max(index for index, cell in enumerate(cells) if is_control(cell))
+    page.evaluate("index => lesson.show(index)", control)
+    box = page.locator(f".jp-Notebook .jp-Cell[data-windowed-list-index='{control}']")
+    picture, handle = box.locator(".jupyter-widgets img").last, box.locator(".noUi-handle").first
+    before = picture.get_attribute("src")
+    handle.focus()
+    handle.press("ArrowRight")
+    page.wait_for_function("([image, old]) => image.isConnected === false || image.src !== old",
+                           arg=[picture.element_handle(), before])  # fmt: skip
+    assert box.locator(".jupyter-widgets img").last.get_attribute("src") != before
+
+    page.evaluate("lesson.save()")
+    saved = nbformat.read(lab[1] / name, as_version=4)
+    assert len(outputs(saved.cells)) == len(outputs(cells))
+    open_lesson(page, lab, name)
+    again = page.evaluate("lesson.cells()")
+    assert [kind(output) for output in outputs(again)] == [kind(output) for output in outputs(saved.cells)]
+    assert not complaints
+
+
+def is_control(cell: dict) -> bool:
+    kinds = (output.get("data", {}) for output in cell.get("outputs", []))
+    return any("application/vnd.jupyter.widget-view+json" in kind for kind in kinds)
+
+
+def about_outputs(message) -> bool:
+    """Whether the browser complains of what a lesson shows, and not of JupyterLab's own requests."""
+    return message.type == "error" and "Failed to load resource" not in message.text
+
+
+def kind(output: dict) -> str:
+    return json.dumps([output["output_type"], sorted(output.get("data", {}))])

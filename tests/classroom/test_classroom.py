@@ -1,0 +1,161 @@
+"""Several learners at once on one server: each gets through lesson 1, and none gets at another or at more than a share.
+
+make classroom-test
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import nbformat
+import pytest
+from client import ROOT, Learner, classroom, wait_for
+
+from tutorial_utils.checks import MARK
+from tutorial_utils.execution import count_facts
+
+pytestmark = [
+    pytest.mark.classroom,
+    pytest.mark.skipif(
+        importlib.util.find_spec("jupyterhub") is None, reason="the hub is missing: make classroom-test"
+    ),
+    pytest.mark.skipif(sys.platform != "linux", reason="limits for each learner need Linux"),
+    pytest.mark.skipif(getattr(os, "geteuid", lambda: 1)() != 0, reason="to be each learner in turn it must be root"),
+]
+NAMES = ["anna", "ben", "cleo"]
+LESSON = nbformat.read(ROOT / "notebooks" / "01_vit_inference.ipynb", as_version=4)
+CELLS = [cell.source for cell in LESSON.cells if cell.cell_type == "code"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Holds the hub's state, and a cache that is open to everyone but for what the classroom does about it."""
+    folder = tmp_path_factory.mktemp("classroom")
+    (folder / "cache").mkdir()
+    (folder / "cache").chmod(0o777)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(folder):
+    limits = {"CLASSROOM_MEMORY": "2G", "CLASSROOM_CPUS": "1"}
+    with classroom(folder / "state", NAMES, TUTORIAL_DATA=str(folder / "cache"), TUTORIAL_SCALE="mini", **limits) as it:
+        yield it
+
+
+@pytest.fixture(scope="module")
+def passwords(address, folder) -> dict[str, str]:
+    return dict(line.split() for line in (folder / "state" / "passwords").read_text().splitlines())
+
+
+@pytest.fixture(scope="module")
+def learners(address, passwords) -> dict[str, Learner]:
+    """All have signed in, at once, and have their servers."""
+    with ThreadPoolExecutor() as together:
+        return {learner.name: learner for learner in together.map(lambda name: arrive(address, name, passwords), NAMES)}
+
+
+def arrive(address: str, name: str, passwords: dict[str, str]) -> Learner:
+    learner = Learner(address, name)
+    assert learner.sign_in(passwords[name])
+    learner.start_server()
+    return learner
+
+
+def lesson_1(learner: Learner) -> int:
+    """Run lesson 1 from its first cell to its last, and count the facts."""
+    kernel, facts = learner.start_kernel(), 0
+    for source in CELLS:
+        reply = kernel.run(source)
+        assert reply.status == "ok", f"{learner.name}: {reply.error or reply.status} in:\n{source}"
+        facts += sum(line.startswith(MARK) for line in reply.text.splitlines())
+    return facts
+
+
+@pytest.mark.parametrize("name", ["anna", "dora", "teacher"])
+def test_a_wrong_password_lets_nobody_in(address, name):
+    assert not Learner(address, name).sign_in("abcd-efgh-jkmn")
+
+
+def test_without_a_password_the_hub_gives_no_server(address):
+    stranger = Learner(address, "anna")
+    assert stranger.session.post(f"{address}/hub/api/users/anna/server").status_code == 403
+    assert stranger.api("contents").status_code != 200
+
+
+def test_all_at_once_run_lesson_1_to_its_end(learners):
+    with ThreadPoolExecutor() as together:
+        facts = dict(zip(learners, together.map(lesson_1, learners.values()), strict=True))
+    assert facts == dict.fromkeys(NAMES, count_facts(LESSON))
+
+
+def test_another_learners_server_is_refused(learners):
+    assert learners["anna"].api("contents").ok
+    assert learners["anna"].api("contents", of="ben").status_code == 403
+
+
+def test_another_learners_files_and_processes_are_out_of_reach(learners, folder):
+    anna, ben = learners["anna"].start_kernel(), learners["ben"].start_kernel()
+    pid = ben.run("import os; print(os.getpid())").text.strip()
+    home = folder / "state" / "homes" / "ben"
+    for attempt in (f"import os; os.kill({pid}, 9)", f"import os; os.listdir({str(home)!r})"):
+        assert anna.run(attempt).error.startswith("PermissionError")
+    assert anna.run(f"open({str(folder / 'state' / 'passwords')!r})").error.startswith("PermissionError")
+    assert ben.run("print('here')").text == "here\n"
+
+
+def test_nobody_can_write_to_what_is_shared(learners):
+    kernel = learners["anna"].start_kernel()
+    kernel.run("import os, pathlib; from tutorial_utils import assets")
+    for shared in ("pathlib.Path(os.environ['TUTORIAL_DATA'])", "assets.DATA"):
+        assert "Read-only file system" in kernel.run(f"({shared} / 'mine').write_text('')").error
+    assert "PermissionError" in kernel.run("pathlib.Path(assets.__file__).write_text('')").error
+
+
+def test_too_much_memory_ends_that_kernel_and_no_other(learners):
+    anna, ben = learners["anna"].start_kernel(), learners["ben"].start_kernel()
+    ben.run("kept = 1")
+    assert anna.run("much = bytearray(3 * 2**30)").status == "dead"
+    assert ben.run("print(kept)").text == "1\n"
+    assert learners["anna"].start_kernel().run("print('again')").text == "again\n"
+
+
+def test_processes_that_share_a_learners_time_get_one_core_between_them(learners):
+    kernel = learners["cleo"].start_kernel()
+    kernel.run(BUSY)
+    spent, passed = map(float, kernel.run("print(*busy(processes=3, seconds=6))").text.split())
+    assert spent <= 1.1 * passed + 0.2
+
+
+BUSY = """
+import os, time
+
+def busy(processes, seconds):
+    started, before = time.monotonic(), sum(os.times()[2:4])
+    for _ in range(processes):
+        if not os.fork():
+            while time.monotonic() < started + seconds:
+                pass
+            os._exit(0)
+    for _ in range(processes):
+        os.wait()
+    return sum(os.times()[2:4]) - before, time.monotonic() - started
+"""
+
+
+def test_work_survives_the_server_and_nothing_else_does(learners, folder):
+    from classroom.limits import Group
+
+    ben = learners["ben"]
+    mine = folder / "state" / "homes" / "ben" / "notebooks" / "01_vit_inference.ipynb"
+    ben.start_kernel().run(f"import pathlib, subprocess; pathlib.Path({str(mine)!r}).write_text('mine')")
+    ben.start_kernel().run("subprocess.Popen(['sleep', '1000'], start_new_session=True)")
+    ben.stop_server()
+    assert Group("ben").processes() == []
+    ben.start_server()
+    assert mine.read_text() == "mine"
+    wait_for(lambda: Group("ben").processes() != [], "the server's processes")

@@ -1,0 +1,174 @@
+"""The classroom's parts, one by one, without a hub."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import sys
+
+import pytest
+
+from classroom import doors, lessons, limits, nursery, settings
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the classroom is for Linux")
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch):
+    for variable in [name for name in os.environ if name.startswith(("CLASSROOM_", "TUTORIAL_"))]:
+        monkeypatch.delenv(variable)
+
+
+def test_settings_have_defaults(monkeypatch):
+    found = settings.read()
+    assert (found.memory, found.cpus, found.url) == (2 * 2**30, 1.0, "http://127.0.0.1:8000")
+    monkeypatch.setenv("CLASSROOM_MEMORY", "1500m")
+    assert settings.read().memory == 1500 * 2**20
+
+
+def test_a_certificate_makes_the_address_encrypted(monkeypatch, tmp_path):
+    monkeypatch.setenv("CLASSROOM_STATE", str(tmp_path))
+    (tmp_path / "certificate.pem").touch()
+    assert settings.read().url == "http://127.0.0.1:8000"
+    (tmp_path / "key.pem").touch()
+    assert settings.read().url == "https://127.0.0.1:8000"
+
+
+SENSELESS = {
+    "CLASSROOM_MEMORY": ["2", "0G", "G"],
+    "CLASSROOM_CPUS": ["-1", "nan", "all"],
+    "CLASSROOM_IDLE_MINUTES": ["soon"],
+    "TUTORIAL_DATA": ["/nowhere"],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in SENSELESS.items() for value in values])
+def test_a_setting_that_makes_no_sense_is_named(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=f"{name}='{value}'"):
+        settings.read()
+
+
+def test_the_class_list_keeps_passwords_and_adds_the_teacher(tmp_path):
+    passwords = pytest.importorskip("classroom.passwords", reason="the hub is not installed: make classroom")
+    path = tmp_path / "passwords"
+    first = passwords.enrol(path, ["anna"])
+    second = passwords.enrol(path, ["anna", "ben"])
+    assert (first.keys(), second.keys()) == ({"anna", "teacher"}, {"ben"})
+    assert passwords.read(path) == first | second
+    assert len({*passwords.read(path).values()}) == 3
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("name", ["", "Anna", "../ben", "a b", "ä", "x" * 32, "9lives"])
+def test_a_name_that_would_make_no_folder_is_refused(tmp_path, name):
+    passwords = pytest.importorskip("classroom.passwords", reason="the hub is not installed: make classroom")
+    with pytest.raises(ValueError, match="cannot be a learner's name"):
+        passwords.enrol(tmp_path / "passwords", [name])
+    assert not (tmp_path / "passwords").exists()
+
+
+def test_a_learner_gets_the_lessons_once(tmp_path):
+    lessons.copy_missing(tmp_path)
+    own, other = (tmp_path / "notebooks" / name for name in ("01_vit_inference.ipynb", "03_uvit_sampling.ipynb"))
+    assert own.read_bytes() == (lessons.NOTEBOOKS / own.name).read_bytes()
+    own.write_text("mine")
+    other.unlink()
+    lessons.copy_missing(tmp_path)
+    assert own.read_text() == "mine"
+    assert other.exists()
+    assert not [*tmp_path.rglob("*.py"), *tmp_path.rglob(".*")]
+
+
+def test_shared_imports_leave_tensorflow_to_the_learner():
+    statements = set(lessons._imports())
+    assert {"import torch", "import numpy as np"} <= statements
+    assert not [statement for statement in statements if "keras" in statement or "tensorflow" in statement]
+
+
+def test_version_2_of_the_groups_is_told_what_version_1_is(tmp_path):
+    (tmp_path / "cgroup.controllers").touch()
+    group = limits.Group("anna", mounted=tmp_path)
+    (tmp_path / "classroom" / "anna").mkdir(parents=True)
+    (tmp_path / "classroom" / "anna" / "memory.swap.max").touch()
+    group.limit(2**30, 0.5)
+    found = {path.name: path.read_text() for path in (tmp_path / "classroom" / "anna").iterdir()}
+    assert found == {"memory.max": str(2**30), "memory.swap.max": "0", "cpu.max": "50000 100000"}
+    for above in (tmp_path, tmp_path / "classroom"):
+        assert (above / "cgroup.subtree_control").read_text() == "+memory +cpu"
+
+
+def test_limits_that_cannot_be_set_are_an_error(tmp_path):
+    (tmp_path / "cgroup.controllers").touch()
+    (tmp_path / "classroom").touch()
+    with pytest.raises(limits.LimitsError, match="could not be set"):
+        limits.Group("anna", mounted=tmp_path).limit(2**30, 1)
+
+
+def test_the_highest_closed_folder_on_the_way_is_found(tmp_path):
+    needed = tmp_path / "open" / "closed" / "inner" / "needed"
+    needed.mkdir(parents=True)
+    (tmp_path / "open" / "closed").chmod(0o700)
+    (tmp_path / "open" / "closed" / "inner").chmod(0o700)
+    above = doors.first_closed(tmp_path)  # pytest's own folder is closed, too
+    assert doors.first_closed(needed) == (above or (tmp_path / "open" / "closed"))
+
+
+@pytest.fixture
+def pair():
+    """A nursery in a process of its own, whose children write what they are told to a pipe; and the pipe's end."""
+    near, far = socket.socketpair()
+    read, write = os.pipe()
+    if not (pid := os.fork()):
+        near.close()
+        nursery.live(lambda: nursery.serve(far, lambda text: os.write(write, text.encode()) and signal.pause()))
+    far.close()
+    os.close(write)
+    yield nursery.Nursery(near), read
+    near.close()
+    os.waitpid(pid, 0)
+    os.close(read)
+
+
+def test_a_nursery_has_a_child_for_each_wish(pair):
+    asker, said = pair
+    children = []
+    for text in ("one", "two"):
+        children.append(nursery.ForkedKernel(asker.ask(text=text)))
+        assert os.read(said, 10).decode() == text
+    first, second = children
+    assert first.poll() is None and os.getpgid(first.pid) == first.pid
+    first.kill()
+    first.wait(10)
+    assert (first.poll(), second.poll()) == (0, None)
+    second.terminate()
+    assert second.wait(10) == 0
+
+
+def test_a_nursery_that_is_gone_says_so():
+    near, far = socket.socketpair()
+    far.close()
+    with pytest.raises(OSError):
+        nursery.Nursery(near).ask(text="anyone?")
+
+
+def test_a_child_passes_its_status_on():
+    for life, status in ((lambda: None, 0), (lambda: sys.exit(3), 3), (lambda: sys.exit("no"), 1), (lambda: 1 / 0, 1)):
+        if not (pid := os.fork()):
+            sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115  it belongs to the child
+            nursery.live(life)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == status
+
+
+def test_the_nursery_refuses_to_have_children_with_a_thread_beside_it():
+    import threading
+
+    stop = threading.Event()
+    thread = threading.Thread(target=stop.wait)
+    thread.start()
+    with pytest.raises(RuntimeError, match="has started a thread"):
+        nursery.settle()
+    stop.set()
+    thread.join()
