@@ -46,6 +46,7 @@ path = {"PATH": f"{sys.prefix}/bin:/usr/local/bin:/usr/bin:/bin"}
 small = {
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     "OMP_NUM_THREADS": str(math.ceil(wanted.cpus)),
+    "OPENBLAS_NUM_THREADS": "1",  # NumPy's, which would start threads before there are children
     "MALLOC_ARENA_MAX": "2",
     "MALLOC_TRIM_THRESHOLD_": str(2**20),
     "PYTORCH_NVML_BASED_CUDA_CHECK": "1",  # looks for a GPU without starting CUDA, which no child could then use

@@ -27,6 +27,7 @@ pytestmark = [
     pytest.mark.skipif(getattr(os, "geteuid", lambda: 1)() != 0, reason="to be each learner in turn it must be root"),
 ]
 NAMES = ["anna", "ben", "cleo"]
+CPUS = 1.5  # more than one: libraries that may use two threads start them at different times
 LESSON = nbformat.read(ROOT / "notebooks" / "01_vit_inference.ipynb", as_version=4)
 CELLS = [cell.source for cell in LESSON.cells if cell.cell_type == "code"]
 
@@ -42,7 +43,7 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(folder):
-    limits = {"CLASSROOM_MEMORY": "2G", "CLASSROOM_CPUS": "1"}
+    limits = {"CLASSROOM_MEMORY": "2G", "CLASSROOM_CPUS": str(CPUS)}
     with classroom(folder / "state", NAMES, TUTORIAL_DATA=str(folder / "cache"), TUTORIAL_SCALE="mini", **limits) as it:
         yield it
 
@@ -124,11 +125,11 @@ def test_too_much_memory_ends_that_kernel_and_no_other(learners):
     assert learners["anna"].start_kernel().run("print('again')").text == "again\n"
 
 
-def test_processes_that_share_a_learners_time_get_one_core_between_them(learners):
+def test_processes_that_share_a_learners_time_get_no_more_than_it(learners):
     kernel = learners["cleo"].start_kernel()
     kernel.run(BUSY)
     spent, passed = map(float, kernel.run("print(*busy(processes=3, seconds=6))").text.split())
-    assert spent <= 1.1 * passed + 0.2
+    assert spent <= 1.1 * CPUS * passed + 0.2
 
 
 BUSY = """
