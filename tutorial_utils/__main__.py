@@ -25,6 +25,9 @@ sample_app = typer.Typer(no_args_is_help=True, help="Images and videos, generate
 app.add_typer(sample_app, name="sample")
 console = Console()
 
+INTERRUPTED = 130
+"""The exit status after Ctrl-C, by a custom of shells."""
+
 ScaleOption = Annotated[str | None, typer.Option("--scale", help="mini or full; TUTORIAL_SCALE by default.")]
 
 
@@ -313,8 +316,6 @@ def entries(scale: runtime.Scale | None = None) -> list[tuple[asset_store.Asset,
 
 def whereabouts(asset: asset_store.Asset) -> str:
     """Where an asset is, or what has to happen before it is anywhere."""
-    if asset.ships_with:
-        return f"not shipped yet: lesson {asset.ships_with[:2]}"
     if asset.kind in ("bundled", "generated"):
         return asset.kind
     return "to download" if asset.download_bytes else f"in the cache at {asset.location()}"
@@ -323,14 +324,16 @@ def whereabouts(asset: asset_store.Asset) -> str:
 def main() -> int:
     """Run the command line; a wrong command or option is one line, as every other mistake is."""
     try:
-        return app(standalone_mode=False) or 0
+        status = app(standalone_mode=False) or 0
     except typer.TyperException as error:
         if message := error.format_message():  # empty where only the help is shown
             complain(f"{message} (--help shows what there is.)")
         return 2
     except (KeyboardInterrupt, typer.Abort):
+        status = INTERRUPTED
+    if status == INTERRUPTED:  # typer makes a status of Ctrl-C
         complain("Interrupted: what was finished is kept, and a download goes on from here next time.")
-        return 130
+    return status
 
 
 if __name__ == "__main__":

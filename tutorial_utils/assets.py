@@ -69,7 +69,6 @@ class Asset:
     huggingface: str | None = None
     urls: tuple[str, ...] = ()
     editions: tuple[Edition, ...] = ()
-    ships_with: str | None = None
 
     def __str__(self) -> str:
         return f"{self.name} ({self.scale})"
@@ -106,7 +105,7 @@ class Asset:
     def copies(self) -> list[Path]:
         """The folders on this machine that should hold the asset, sound or not."""
         if self.kind == "bundled":
-            return [] if self.ships_with else [DATA / self.folder]
+            return [DATA / self.folder]
         return [folder for root in cache_roots() if (folder := root / self.folder_name).is_dir()]
 
 
@@ -151,14 +150,12 @@ def fetch(name: str, scale: str | None = None) -> Path:
 
     Raises:
         ValueError: the name or the scale is unknown, or TUTORIAL_DATA is not a folder.
-        AssetError: a bundled file is missing or damaged; a miniature is not shipped yet; the asset is generated;
-            or it is in no cache and nothing could be downloaded, which without a network takes under 10 seconds.
+        AssetError: a bundled file is missing or damaged; the asset is generated; or it is in no cache and nothing
+            could be downloaded, which without a network takes under 10 seconds.
     """
     asset = find(name, scale)
     if asset.kind == "generated":
         raise AssetError(f"{asset} is generated on the spot by its lesson: there is nothing to fetch.")
-    if asset.ships_with:
-        raise AssetError(f"{asset} is not shipped yet: lesson {asset.ships_with} brings this miniature.")
     if asset.kind == "bundled":
         return _bundled(asset)
     if folder := cached(asset):
@@ -181,8 +178,6 @@ def verify(name: str, scale: str | None = None) -> list[str]:
     asset = find(name, scale)
     if asset.kind == "generated":
         return []
-    if asset.ships_with:
-        return [f"{asset} is not shipped yet: lesson {asset.ships_with} brings it."]
     if not asset.copies():
         return [f"{asset} is not on this machine."]
     return [problem for folder in asset.copies() for problem in damage(asset, folder).values()]
@@ -268,7 +263,7 @@ def remedy(asset: Asset) -> str:
 
 def damage(asset: Asset, folder: Path) -> dict[Path, str]:
     """What is wrong with each file of a folder, found by hashing them all; empty if the folder is sound."""
-    stamp = _read_stamp(folder)
+    stamp = read_stamp(folder)
     stamped = _stamp_problems(asset, folder, stamp, rehash=True) if stamp else {}
     return stamped | manifest_problems(asset, folder)
 
@@ -357,7 +352,7 @@ def cached(asset: Asset) -> Path | None:
 
 def adopt(asset: Asset, folder: Path) -> None:
     """Stamp a sound folder that has no stamp, where it can be written to."""
-    if _read_stamp(folder) is None and writable(folder):
+    if read_stamp(folder) is None and writable(folder):
         write_stamp(asset, folder, "a folder copied by hand")
 
 
@@ -366,7 +361,7 @@ def copy_problems(asset: Asset, root: Path) -> dict[Path, str]:
     folder = root / asset.folder_name
     if not folder.is_dir():
         return {folder: f"{folder} does not exist."}
-    stamp = _read_stamp(folder)
+    stamp = read_stamp(folder)
     return _stamp_problems(asset, folder, stamp, rehash=False) if stamp else manifest_problems(asset, folder)
 
 
@@ -383,7 +378,8 @@ def _stamp_problems(asset: Asset, folder: Path, stamp: dict, rehash: bool) -> di
     return problems
 
 
-def _read_stamp(folder: Path) -> dict | None:
+def read_stamp(folder: Path) -> dict | None:
+    """What `write_stamp` has left in a folder; None if there is nothing."""
     stamp = _read_json(folder / STAMP)
     return stamp if isinstance(stamp, dict) and isinstance(stamp.get("files"), dict) else None
 

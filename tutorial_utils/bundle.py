@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tutorial_utils import assets, runtime
 from tutorial_utils.assets import Asset
-from tutorial_utils.downloads import download, draft_of, size_of
+from tutorial_utils.downloads import download, draft_of, publish, size_of
 
 FAT32_LIMIT = 2**32 - 1  # bytes of a file
 
@@ -76,8 +76,6 @@ def add(asset: Asset, out: Path) -> str:
     """
     if asset.kind == "generated":
         return "nothing to carry: made by its lesson"
-    if asset.ships_with:
-        return f"not shipped yet: lesson {asset.ships_with[:2]}"
     if asset.kind == "bundled":
         assets.fetch(asset.name, asset.scale)
         return "in the repository, verified"
@@ -108,6 +106,6 @@ def _copy(asset: Asset, folder: Path) -> bool:
         path.unlink(missing_ok=True)
     if damaged:
         return False
-    assets.adopt(asset, draft)
-    draft.rename(folder)
+    stamp = assets.read_stamp(source) or {"source": "a folder copied by hand"}
+    publish(asset, draft, folder, stamp["source"])
     return True

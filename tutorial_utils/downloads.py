@@ -39,9 +39,11 @@ ANSWERS = {
     429: "asks for patience: too many requests from here",
     503: "is out of service just now",
 }
-FAILURES = {"Timeout": "fell silent", "timed out": "fell silent"} | dict.fromkeys(
-    ("Connect", "Encoding", "Network", "Protocol", "ReadError", "Incomplete"), "lost the connection"
-)
+FAILURES = {
+    "Hash mismatch": "sent a damaged file",
+    **dict.fromkeys(("Timeout", "timed out"), "fell silent"),
+    **dict.fromkeys(("Connect", "Encoding", "Network", "Protocol", "ReadError", "Incomplete"), "lost the connection"),
+}
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def _fill(asset: Asset, folder: Path, answering: list[Source], damaged: set[Path
         for source in answering:
             origin, problems = _insist(asset, source, draft)
             if not problems:
-                return _publish(asset, draft, folder, origin)
+                return publish(asset, draft, folder, origin)
             tried = [*tried, *(f"{source.label}: {problem}" for problem in problems)]
         if not size_of(draft):
             shutil.rmtree(draft, ignore_errors=True)
@@ -166,7 +168,7 @@ def size_of(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _publish(asset: Asset, draft: Path, folder: Path, origin: str) -> Path:
+def publish(asset: Asset, draft: Path, folder: Path, origin: str) -> Path:
     """Turn a verified download into the asset's folder."""
     wanted = {draft / file.path for file in asset.files}
     for path in sorted(draft.rglob("*"), reverse=True):  # what is in a folder comes before the folder
@@ -231,7 +233,7 @@ def _root_cause(error: BaseException) -> str:
     """The innermost reason, such as "Connection refused", which requests wraps four times."""
     while error.__context__ is not None:
         error = error.__context__
-    return str(error) or type(error).__name__
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def _reason(error: Exception) -> str:
@@ -270,13 +272,15 @@ def _explain(asset: Asset, folder: Path, tried: list[str]) -> str:
 
 
 def _from_modelscope(asset: Asset, folder: Path) -> str:
-    # With the client's own patience a server that has fallen silent would delay the next source by seven minutes.
-    for what, limit in (
+    # With the client's own patience a server that has fallen silent would delay the next source by seven minutes; and
+    # its own lock, beside ours, would lie in a home that may be read-only.
+    for what, value in (
         ("DOWNLOAD_TIMEOUT", round(STALL_SECONDS)),
         ("DOWNLOAD_MAX_RETRIES", 2),
         ("REPO_TREE_PAGE_MAX_ATTEMPTS", 3),
+        ("DOWNLOAD_FILE_LOCK", "false"),
     ):
-        os.environ.setdefault(f"MODELSCOPE_{what}", str(limit))
+        os.environ.setdefault(f"MODELSCOPE_{what}", str(value))
     from modelscope.hub.snapshot_download import snapshot_download  # takes 2 to 4 seconds
 
     files = [file.path for file in asset.files]
@@ -336,6 +340,8 @@ def _from_url(asset: Asset, url: str, folder: Path) -> str:
     from tqdm.auto import tqdm
 
     target = folder / asset.files[0].path
+    if target.is_file() and assets.edition(asset, target):  # whole, but killed before the folder had its name
+        return url
     # One beginning for each server: they may hold different editions, which must not be spliced.
     beginning = target.with_name(f"{target.name}.{urlsplit(url).hostname}")
     size = beginning.stat().st_size if beginning.exists() else 0

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-import sentencepiece
+import t5_tokenizer
 import torch
 from diffusers import (
     AutoencoderKL,
@@ -32,8 +32,6 @@ UVIT = IMAGENET256_HUGE | {"embed_dim": 32, "depth": 2, "num_heads": 2}
 
 LATTE_SIDE = 64
 """Pixels of Latte's clips here; 512 in the published model."""
-
-CAPTIONS = ("a dog floats in space", "the sun sets over a calm sea", "tropical fish dart through clear water")
 
 
 def build(root: Path) -> dict[str, Path]:
@@ -96,7 +94,8 @@ def uvit(folder: Path) -> None:
 
 def latte(folder: Path) -> None:
     """Latte-1's folder: sharded text encoder, SentencePiece tokenizer, and a temporal decoder beside the VAE."""
-    tokenizer = sentencepiece_tokenizer(folder / "tokenizer")
+    t5_tokenizer.write(folder / "tokenizer")
+    tokenizer = T5Tokenizer.from_pretrained(folder / "tokenizer")
     text = T5EncoderModel(
         T5Config(vocab_size=len(tokenizer), d_model=32, d_kv=16, num_heads=2, d_ff=64, num_layers=4, dropout_rate=0.0)
     )
@@ -140,29 +139,6 @@ def shards(text: T5EncoderModel, folder: Path) -> None:
     size = sum(value.nbytes for value in state.values())
     index = {"metadata": {"total_size": size}, "weight_map": places}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-
-
-def sentencepiece_tokenizer(folder: Path) -> T5Tokenizer:
-    """A tokenizer in T5's own files, with pieces learned from a few captions."""
-    folder.mkdir()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(CAPTIONS * 20),
-        model_prefix=str(folder / "spiece"),
-        vocab_size=32,
-        pad_id=0,
-        eos_id=1,
-        unk_id=2,
-        bos_id=-1,
-        minloglevel=3,
-    )
-    (folder / "spiece.vocab").unlink()
-    special = {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
-    extra = [f"<extra_id_{number}>" for number in range(100)]
-    (folder / "special_tokens_map.json").write_text(json.dumps(special | {"additional_special_tokens": extra}))
-    (folder / "added_tokens.json").write_text(json.dumps({name: 131 - number for number, name in enumerate(extra)}))
-    config = special | {"tokenizer_class": "T5Tokenizer", "extra_ids": 100, "model_max_length": 512, "legacy": True}
-    (folder / "tokenizer_config.json").write_text(json.dumps(config))
-    return T5Tokenizer.from_pretrained(folder)
 
 
 def sizes(folder: Path, name: str) -> tuple[AssetFile, ...]:

@@ -1,7 +1,8 @@
-"""Files that are sound by their format, and processes that fetch assets, for the tests of `assets`."""
+"""A small course with files that are sound by their format, and processes that fetch, for the tests of `assets`."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -9,6 +10,8 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+
+from tutorial_utils import assets
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,6 +27,53 @@ def safetensors(content: bytes) -> bytes:
     header = {"w": {"dtype": "U8", "shape": [len(content)], "data_offsets": [0, len(content)]}}
     start = json.dumps(header).encode()
     return len(start).to_bytes(8, "little") + start + content
+
+
+def write_note(folder: Path) -> None:
+    """The repository of the course that `write_manifest` describes."""
+    (folder / "data" / "note").mkdir(parents=True)
+    (folder / "data" / "note" / "note.txt").write_bytes(b"hello")
+
+
+def write_manifest(folder: Path, net: str, urls: list[str], volumes: bytes) -> None:
+    """A course that has a note in its repository and, at full, needs a checkpoint and a data set.
+
+    Args:
+        net: where the checkpoint is and which files it has, as the manifest says it.
+        urls, volumes: the addresses and the content of the data set's one file.
+    """
+    about = 'title = "A test"\nlicence = "MIT"\nsource = "here"\n'
+    (folder / "assets.toml").write_text(
+        f"""
+        [note]
+        {about}
+        [note.any]
+        kind = "bundled"
+        folder = "note"
+        files = [{{ path = "note.txt", bytes = 5, sha256 = "{hashlib.sha256(b"hello").hexdigest()}" }}]
+
+        [net.mini]
+        {about}
+        kind = "generated"
+
+        [net.full]
+        {about}
+        kind = "hub"
+        {net}
+
+        [set.mini]
+        {about}
+        kind = "generated"
+
+        [set.full]
+        {about}
+        kind = "url"
+        urls = {json.dumps(urls)}
+        files = [{{ path = "set.npz", mb = {len(volumes) / 1e6} }}]
+        editions = [{{ name = "first", md5 = "{hashlib.md5(volumes).hexdigest()}" }}]
+        """
+    )
+    assets._read_manifest.cache_clear()
 
 
 def start_fetch(tmp_path: Path, *names: str, **environment: str) -> subprocess.Popen:

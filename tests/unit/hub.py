@@ -230,9 +230,9 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             for place in range(start, stop, PIECE):
                 piece = body[place : min(place + PIECE, stop)]
-                self.wfile.write(piece)
-                with self.hub.lock:
+                with self.hub.lock:  # before the client has it, and a test can ask
                     self.hub.sent += len(piece)
+                self.wfile.write(piece)
                 if self.hub.rate:
                     time.sleep(len(piece) / self.hub.rate)
         except ConnectionError:  # the client has gone

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import sys
 from pathlib import Path
 
 import pytest
-from fetching import npz, safetensors
+from fetching import npz, output, safetensors, start_fetch, write_manifest, write_note
 from hub import Fault, Hub, closed_port
 
 from tutorial_utils import __main__ as command_line
@@ -24,52 +23,19 @@ EVERYTHING = len(CONFIG) + len(WEIGHTS) + len(VOLUMES)
 @pytest.fixture
 def hub(tmp_path, own_world, monkeypatch):
     """A class that needs a bundled asset, a checkpoint from Hugging Face and a data set from an address."""
-    (tmp_path / "data" / "note").mkdir(parents=True)
-    (tmp_path / "data" / "note" / "note.txt").write_bytes(b"hello")
+    write_note(tmp_path)
     with Hub() as running:
         running.plain["/set.npz"] = VOLUMES
         running.huggingface["lab/net"] = {"config.json": CONFIG, "model.safetensors": WEIGHTS}
         monkeypatch.setenv("HF_ENDPOINT", running.url)
-        write_manifest(tmp_path, f"{running.url}/set.npz")
+        describe(tmp_path, f"{running.url}/set.npz")
         yield running
 
 
-def write_manifest(folder: Path, url: str) -> None:
-    about = 'title = "A test"\nlicence = "MIT"\nsource = "here"\n'
-    (folder / "assets.toml").write_text(
-        f"""
-        [note]
-        {about}
-        [note.any]
-        kind = "bundled"
-        folder = "note"
-        files = [{{ path = "note.txt", bytes = 5, sha256 = "{hashlib.sha256(b"hello").hexdigest()}" }}]
-
-        [net.mini]
-        {about}
-        kind = "bundled"
-        folder = "checkpoints/net-mini"
-        ships_with = "03_uvit_sampling"
-
-        [net.full]
-        {about}
-        kind = "hub"
-        huggingface = "lab/net"
-        files = [{{ path = "config.json" }}, {{ path = "model.safetensors", mb = {len(WEIGHTS) / 1e6} }}]
-
-        [set.mini]
-        {about}
-        kind = "generated"
-
-        [set.full]
-        {about}
-        kind = "url"
-        urls = ["{url}"]
-        files = [{{ path = "set.npz", mb = {len(VOLUMES) / 1e6} }}]
-        editions = [{{ name = "first", md5 = "{hashlib.md5(VOLUMES).hexdigest()}" }}]
-        """
-    )
-    assets._read_manifest.cache_clear()
+def describe(folder: Path, url: str) -> None:
+    """The manifest, with the address of the data set."""
+    files = f'{{ path = "config.json" }}, {{ path = "model.safetensors", mb = {len(WEIGHTS) / 1e6} }}'
+    write_manifest(folder, f'huggingface = "lab/net"\nfiles = [{files}]', [url], VOLUMES)
 
 
 @pytest.fixture
@@ -105,7 +71,7 @@ def flip(path: Path) -> None:
 
 def unplug(monkeypatch, folder: Path) -> None:
     monkeypatch.setenv("HF_ENDPOINT", closed_port())
-    write_manifest(folder, f"{closed_port()}/set.npz")
+    describe(folder, f"{closed_port()}/set.npz")
 
 
 # --- Bundles --------------------------------------------------------------------------------------------
@@ -124,6 +90,8 @@ def test_bundle_is_all_that_a_class_without_a_network_needs(hub, full, tmp_path,
         assert fetch(name, "full") == stick / f"{name}-full"
         assert verify(name, "full") == []
     assert not (tmp_path / "own").exists()
+    learner = output(start_fetch(tmp_path, "net", "set", TUTORIAL_DATA=str(stick))).splitlines()
+    assert learner == [str(stick / "net-full"), str(stick / "set-full"), "imported"]  # no client
 
 
 def test_second_run_only_verifies(hub, full, tmp_path, monkeypatch):
@@ -162,7 +130,7 @@ def test_what_this_machine_has_is_copied(hub, full, tmp_path, monkeypatch):
     status, outcomes, *_ = full()
     assert (status, outcomes["net"], outcomes["set"]) == (0, *["copied from this machine's cache"] * 2)
     assert assets.damage(assets.find("net", "full"), tmp_path / "stick" / "net-full") == {}
-    assert assets._read_stamp(tmp_path / "stick" / "net-full")["source"] == "Hugging Face lab/net"
+    assert assets.read_stamp(tmp_path / "stick" / "net-full")["source"] == "Hugging Face lab/net"
 
 
 def test_damage_in_this_machines_cache_is_not_copied(hub, full):
@@ -204,11 +172,7 @@ def test_size_and_the_limit_of_fat32_are_said_before_latte_comes(tmp_path):
 def test_at_mini_there_is_nothing_to_carry(hub, command, tmp_path):
     status, text, error = command("bundle", "--scale", "mini", "--out", tmp_path / "stick")
     assert (status, error, hub.sent) == (0, "", 0)
-    for outcome in (
-        "in the repository, verified",
-        "not shipped yet: lesson 03",
-        "nothing to carry: made by its lesson",
-    ):
+    for outcome in ("in the repository, verified", "nothing to carry: made by its lesson"):
         assert outcome in text
     assert text.splitlines()[-1].startswith("Nothing has to be carried")
     assert list((tmp_path / "stick").iterdir()) == []

@@ -11,9 +11,6 @@ import yaml
 from PIL import Image
 
 from tutorial_utils import __main__ as cli
-from tutorial_utils.assets import find
-
-uvit_ships = pytest.mark.skipif(bool(find("uvit", "mini").ships_with), reason="U-ViT-mini is not shipped yet")
 
 REQUEST = ["sample", "uvit", "--classes", "trouser,9", "--num", "3", "--steps", "2", "--batch-size", "2"]
 
@@ -46,7 +43,6 @@ def alone(tmp_path_factory):
     return out
 
 
-@uvit_ships
 def test_samples_and_their_picture_are_written(alone):
     with np.load(alone / "samples.npz") as saved:
         assert saved["images"].shape == (6, 64, 64, 3)
@@ -54,7 +50,6 @@ def test_samples_and_their_picture_are_written(alone):
     assert Image.open(alone / "grid.png").size == (3 * 64, 2 * 64)
 
 
-@uvit_ships
 def test_two_processes_write_what_one_does(alone, tmp_path):
     done = run(*REQUEST, "--out", str(tmp_path), processes=2)
     assert done.returncode == 0, done.stderr
@@ -64,7 +59,6 @@ def test_two_processes_write_what_one_does(alone, tmp_path):
     assert not (tmp_path / "parts").exists()
 
 
-@uvit_ships
 def test_a_folder_of_another_request_and_a_wrong_class_are_one_line_each(alone):
     other = run(*REQUEST, "--seed", "5", "--out", str(alone))
     wrong = run("sample", "uvit", "--classes", "hat", "--out", str(alone / "new"))

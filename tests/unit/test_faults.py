@@ -31,6 +31,7 @@ SIZE = len(WEIGHTS)
 NAME = "model.safetensors"
 
 by_all = pytest.mark.parametrize("asset", ["by-url", "by-modelscope", "by-huggingface"])
+pytestmark = pytest.mark.fault  # which `make report` counts
 
 
 @pytest.fixture
@@ -78,6 +79,18 @@ def is_whole(folder: Path) -> bool:
     return whole and {path.name for path in files} <= {NAME, "config.json", assets.STAMP}
 
 
+@pytest.fixture
+def assert_resumed(hub, record_property):
+    """Call it at the end: the hub has sent at most a twentieth of the file twice. `make report` tells how much."""
+    record_property("resumes", True)
+
+    def check() -> None:
+        record_property("transferred", hub.sent / SIZE)
+        assert hub.sent <= 1.05 * SIZE
+
+    return check
+
+
 def failure(asset: str) -> str:
     """The message with which an asset cannot be fetched."""
     with pytest.raises(AssetError) as error:
@@ -87,7 +100,7 @@ def failure(asset: str) -> str:
 
 def source_of(asset: str) -> str:
     """Where an asset, fetched now, comes from."""
-    return assets._read_stamp(fetch(asset, "full"))["source"]
+    return assets.read_stamp(fetch(asset, "full"))["source"]
 
 
 # --- The connection -------------------------------------------------------------------------------------
@@ -95,10 +108,10 @@ def source_of(asset: str) -> str:
 
 @by_all
 @pytest.mark.parametrize(("share", "reset"), [(0.01, False), (0.5, False), (0.5, True), (0.99, False)])
-def test_broken_connection_costs_no_more_than_a_twentieth_of_the_file(hub, asset, share, reset):
+def test_broken_connection_costs_no_more_than_a_twentieth(hub, assert_resumed, asset, share, reset):
     hub.faults = [Fault(NAME, drop_after=int(share * SIZE), reset=reset)]
     assert is_whole(fetch(asset, "full"))
-    assert hub.sent <= 1.05 * SIZE
+    assert_resumed()
 
 
 @pytest.mark.slow
@@ -129,10 +142,10 @@ def impatient(monkeypatch):
 
 
 @by_all
-def test_server_that_falls_silent_in_the_middle_is_asked_again(hub, impatient, asset):
+def test_server_that_falls_silent_in_the_middle_is_asked_again(hub, impatient, assert_resumed, asset):
     hub.faults = [Fault(NAME, stall_after=SIZE // 2)]
     assert is_whole(fetch(asset, "full"))
-    assert hub.sent <= 1.05 * SIZE
+    assert_resumed()
 
 
 @pytest.mark.slow
@@ -141,14 +154,14 @@ def test_server_that_stays_silent_is_left_for_the_next(hub, impatient):
     assert source_of("by-either") == "Hugging Face lab/net"
 
 
-def test_server_that_stays_silent_is_named_in_plain_words(hub, impatient):
+def test_server_that_stays_silent_is_named_in_plain_words(hub, impatient, assert_resumed):
     hub.faults = [Fault(NAME, stall_after=SIZE // 2), Fault(NAME, times=math.inf, stall_after=0)]
     message = failure("by-url")
     assert "127.0.0.1" in message and "fell silent" in message
     assert "1.5 MB have come and are kept: the next attempt goes on from there." in message
     hub.faults = []
     assert is_whole(fetch("by-url", "full"))
-    assert hub.sent <= 1.05 * SIZE
+    assert_resumed()
 
 
 # --- The answers ----------------------------------------------------------------------------------------
@@ -162,13 +175,21 @@ def test_wrong_byte_is_found_and_the_file_had_again(hub, asset):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("asset", "tries"), [("by-url", 2), ("by-modelscope", 3), ("by-huggingface", 2)])
-def test_file_that_stays_wrong_is_refused_and_not_kept(hub, tmp_path, asset, tries):
+@pytest.mark.parametrize(
+    ("asset", "tries", "words"),
+    [
+        ("by-url", 2, "is no known edition"),
+        ("by-modelscope", 3, "sent a damaged file"),
+        ("by-huggingface", 2, "has not the hash that the hub publishes"),
+    ],
+)
+def test_file_that_stays_wrong_is_refused_and_not_kept(hub, tmp_path, asset, tries, words):
     hub.faults = [Fault(NAME, times=math.inf, wrong_byte=SIZE // 2)]
     message = failure(asset)
-    assert NAME in message and any(word in message for word in ("MD5", "hash", "Hash"))
+    assert NAME in message and words in message
     assert hub.downloads(NAME) == tries
-    assert [path for path in (tmp_path / "own").rglob(f"{NAME}*") if path.is_file()] == []
+    left = {path.name for path in (tmp_path / "own").rglob("*") if path.is_file()}
+    assert left <= {"config.json", f"{asset}-full.lock"}
     hub.faults = []
     assert is_whole(fetch(asset, "full"))
 
@@ -228,16 +249,16 @@ def test_one_hub_is_enough(hub, monkeypatch, down, used):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("down", ["refused", "silent"])
-def test_without_any_hub_the_error_comes_within_ten_seconds(hub, monkeypatch, down):
+def test_without_any_hub_the_error_does_not_wait_for_the_clients(hub, monkeypatch, down):
     if down == "silent":
         hub.faults = [Fault(times=math.inf, silent=True)]
     else:
         monkeypatch.setenv("MODELSCOPE_ENDPOINT", closed_port())
         monkeypatch.setenv("HF_ENDPOINT", closed_port())
-    start = time.monotonic()
     message = failure("by-either")
-    assert time.monotonic() - start < 10
     assert message.count("no answer within 4 s" if down == "silent" else "refused") == 2
+    assert message.count("Three ways on:") == 1 and "Errno" not in message
+    assert hub.log == []  # so these four seconds, for both at once, are all the waiting
 
 
 # --- The disk -------------------------------------------------------------------------------------------
@@ -288,6 +309,8 @@ def test_read_only_disk_is_used_and_downloads_go_to_the_users_own(hub, tmp_path,
     assert verify("by-url", "full") == []
     assert hub.sent == sent
     assert fetch("by-huggingface", "full") == tmp_path / "home" / "by-huggingface-full"
+    monkeypatch.setattr(assets, "_user_cache", lambda: small_disk)
+    assert f"{small_disk} cannot be written to." in failure("by-modelscope")
 
 
 # --- The cache is deleted -------------------------------------------------------------------------------
@@ -329,7 +352,7 @@ def test_cache_deleted_in_the_middle_of_a_download_is_no_trap(hub, tmp_path, ass
 
 @pytest.mark.slow
 @by_all
-def test_killed_download_is_resumed_by_the_next_run(hub, tmp_path, asset):
+def test_killed_download_is_resumed_by_the_next_run(hub, tmp_path, assert_resumed, asset):
     hub.faults = [Fault(NAME, stall_after=SIZE // 2)]  # and so it is killed when all of this has come, on any machine
     process = start_fetch(tmp_path, asset)
     draft = tmp_path / "class" / f"{asset}-full.partial"
@@ -340,7 +363,17 @@ def test_killed_download_is_resumed_by_the_next_run(hub, tmp_path, asset):
     process.communicate()
     assert output(start_fetch(tmp_path, asset)).startswith(str(tmp_path / "class" / f"{asset}-full"))
     assert is_whole(tmp_path / "class" / f"{asset}-full")
-    assert hub.sent <= 1.05 * SIZE
+    assert_resumed()
+
+
+@by_all
+def test_what_was_whole_when_the_run_was_killed_does_not_come_again(hub, asset):
+    folder = fetch(asset, "full")
+    (folder / assets.STAMP).unlink()
+    folder.rename(downloads.draft_of(folder))  # where it was a moment before
+    hub.sent = 0
+    assert is_whole(fetch(asset, "full"))
+    assert hub.sent == 0
 
 
 @pytest.mark.slow
@@ -357,6 +390,8 @@ AS_ANOTHER_USER = """
 import encodings.idna, os, sys  # whoever gives up being root may not be able to read Python any more
 from pathlib import Path
 import numpy, pickle, safetensors, tqdm.auto
+if "by-modelscope" in sys.argv:
+    import huggingface_hub.file_download, huggingface_hub.utils.sha, modelscope.hub.snapshot_download
 from tutorial_utils import assets, downloads
 assets.MANIFEST, assets._user_cache = Path(sys.argv[1]), lambda: Path(sys.argv[2])
 os.setgroups([]), os.setgid(65534), os.setuid(65534)
@@ -393,6 +428,7 @@ def test_cache_that_another_user_filled_is_used_as_it_is(hub, tmp_path, monkeypa
     for path in folder.rglob("*"):
         path.chmod(0o555 if path.is_dir() else 0o444)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "class").rglob("*")}
+    monkeypatch.setenv("HF_ENDPOINT", closed_port())
     first, second = fetch_as_another_user("by-huggingface", "by-url").splitlines()
     assert first == f"{folder} []"
     assert second == f"{tmp_path / 'theirs' / 'by-url-full'} []"
@@ -404,3 +440,11 @@ def test_download_that_another_user_has_begun_is_named(hub, tmp_path, fetch_as_a
     (tmp_path / "class").chmod(0o777)
     (tmp_path / "class" / "by-url-full.lock").touch(0o600)
     assert f"{tmp_path / 'class' / 'by-url-full.lock'}: Permission denied" in fetch_as_another_user("by-url")
+
+
+@pytest.mark.slow
+def test_home_that_cannot_be_written_to_is_no_obstacle(hub, tmp_path, fetch_as_another_user):
+    (tmp_path / "class").mkdir()
+    folders = fetch_as_another_user("by-modelscope", "by-huggingface").splitlines()
+    assert folders == [f"{tmp_path / 'theirs' / name} []" for name in ("by-modelscope-full", "by-huggingface-full")]
+    assert not (tmp_path / "clients").exists()  # where the clients would keep their locks and tokens

@@ -1,6 +1,8 @@
 """A run on a tiny regression: it learns, its log and its average are right, and a resumed run is the same run."""
 
 import csv
+import json
+import math
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -236,6 +238,13 @@ def test_a_recipe_is_a_command(monkeypatch, tmp_path, capsys):
     with pytest.raises(SystemExit, match="0"):
         command(recipe)
     assert "Train a thing." in capsys.readouterr().out
+
+
+def test_infinity_which_json_lacks_is_written_as_null_and_nonsense_is_refused(tmp_path):
+    write_report(tmp_path, [{"step": 1}], {"settings": {"low": 0.5, "high": math.inf}}, "")
+    assert json.loads((tmp_path / "metrics.json").read_text()) == {"settings": {"low": 0.5, "high": None}}
+    with pytest.raises(ValueError, match="nan"):
+        write_report(tmp_path, [{"step": 1}], {"loss": math.nan}, "")
 
 
 def test_what_takes_long_is_made_once(tmp_path):

@@ -199,8 +199,15 @@ def write_csv(path: Path, rows: Iterable[dict]) -> None:
 def write_report(out: Path, rows: Iterable[dict], metrics: dict, card: str) -> None:
     """What lies beside every checkpoint: the log of the training, all measurements, and the model card."""
     write_csv(out / "training.csv", rows)
-    (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    (out / "metrics.json").write_text(json.dumps(without_infinity(metrics), indent=2, allow_nan=False) + "\n")
     (out / "README.md").write_text(card)
+
+
+def without_infinity(value: object) -> object:
+    """For JSON, which has no infinity: null where a number is infinite, in dictionaries at any depth; so no bound."""
+    if isinstance(value, dict):
+        return {key: without_infinity(one) for key, one in value.items()}
+    return None if value == math.inf else value
 
 
 def minutes_of(rows: Iterable[dict]) -> float:
