@@ -4,7 +4,8 @@ Each is read off the pixels alone and then compared with the truth: colour by hu
 the centre of mass, the garment by ViT-mini on the sprite, cut out and untinted. Temporal consistency needs no truth: it
 asks whether the garment of one frame is the garment of the next.
 
-Videos are floats (N, 8, 3, 64, 64) in [0, 1], as `moving.render` makes them.
+Videos are one or more, floats (N, 8, 3, 64, 64) in [0, 1], as `moving.render` makes them. Every function here raises
+a ValueError for others.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from einops import einsum, rearrange, repeat
 from torch import Tensor
 
+from tutorial_utils import require
 from tutorial_utils.garments import COLOURS, SIDE, SPRITE, hue
 from tutorial_utils.metrics import Judge
 from tutorial_utils.moving import DIRECTIONS, FRAMES, SPEEDS, Scenes
@@ -83,7 +85,6 @@ def read_scenes(judge: Judge, videos: Tensor) -> Scenes:
     Raises:
         ValueError: the videos are not as described.
     """
-    require_videos(videos)
     direction, speed = read_motion(videos)
     return Scenes(read_garment(judge, videos), read_colour(videos), direction, speed)
 
@@ -102,21 +103,26 @@ def shown(videos: Tensor) -> Tensor:
 
 
 def untint(videos: Tensor) -> Tensor:
-    """Tinted videos (N, F, 3, H, W) to grey, (N, F, H, W): every tint leaves one channel or two as bright as it was."""
-    return videos.amax(2)
+    """Tinted videos to grey, float32 (N, F, H, W): every tint leaves one channel or two as bright as it was.
+
+    Raises:
+        ValueError: the videos are not as described.
+    """
+    require_videos(videos)  # whatever is read off videos here begins with this
+    return videos.float().amax(2)
 
 
 def centre_of_mass(videos: Tensor) -> Tensor:
     """The centre of brightness of every frame, (N, F, 2) as (row, column) in pixels; (0, 0) in a black one."""
-    mass, places = untint(videos) * lit(videos), torch.arange(SIDE, dtype=videos.dtype)
+    mass, places = untint(videos) * lit(videos), torch.arange(SIDE, dtype=torch.float32)
     total = mass.sum((2, 3)).clamp(min=FLOOR)  # one lit pixel has more
     return torch.stack([mass.sum(3) @ places / total, mass.sum(2) @ places / total], dim=-1)
 
 
 def velocity(videos: Tensor) -> Tensor:
     """Pixels a frame in (rows, columns), (N, 2): least squares through the centres of mass, black frames left out."""
-    weight = shown(videos).to(videos.dtype)
-    times = torch.arange(videos.shape[1], dtype=videos.dtype)
+    weight = shown(videos).float()
+    times = torch.arange(videos.shape[1], dtype=torch.float32)
     middle = weight @ times / weight.sum(1).clamp(min=1)
     apart = weight * (times - middle[:, None])
     # Two frames or more give at least 0.5 below; one alone, or none, gives 0 above and so does not move.
@@ -151,7 +157,7 @@ def crop_sprites(videos: Tensor) -> Tensor:
 
 def read_colour(videos: Tensor) -> Tensor:
     """The nearest of `COLOURS` by the hue of a clip as a whole, (N,) indices; `NONE` for grey or black clips."""
-    mean = (videos * lit(videos)[:, :, None]).mean(1)
+    mean = (videos.float() * lit(videos)[:, :, None]).mean(1)
     tints = hue(torch.tensor(list(COLOURS.values()))[:, :, None, None])
     apart = (hue(mean)[:, None] - tints).remainder(360)
     channels = mean.mean((2, 3))
@@ -191,8 +197,12 @@ def consistency(sprites: Tensor) -> Tensor:
     two garments of a class take turns, 3% of the clips reach 0.9, and 6% after the VAE, which makes garments alike.
 
     Args:
-        sprites: (N, F, 28, 28), as `crop_sprites` gives them. A black one is like no other.
+        sprites: (N, 8, 28, 28) in [0, 1], as `crop_sprites` gives them. A black one is like no other.
+
+    Raises:
+        ValueError: the sprites are not as described.
     """
+    require.floats("sprites", sprites, f"N {FRAMES} {SPRITE} {SPRITE}", within=require.UNIT)
     around = F.pad(sprites[:, 1:], (1, 1, 1, 1)).unfold(2, SPRITE, 1).unfold(3, SPRITE, 1)
     pairs = "n f h w, n f row column h w -> n f row column"
     return einsum(_standardised(sprites[:, :-1]), _standardised(around), pairs).amax((2, 3)).amin(1)
@@ -205,14 +215,5 @@ def _standardised(images: Tensor) -> Tensor:
 
 
 def require_videos(videos: Tensor) -> None:
-    """Raise ValueError unless `videos` are one or more (N, 8, 3, 64, 64) of floats in [0, 1]."""
-    expected = (FRAMES, 3, SIDE, SIDE)
-    if videos.ndim != 5 or videos.shape[1:] != expected or not len(videos) or not videos.is_floating_point():
-        raise ValueError(
-            f"videos are {videos.dtype} {tuple(videos.shape)}: floats (N, {', '.join(map(str, expected))}) "
-            "with one clip or more are due."
-        )
-    if not videos.isfinite().all():
-        raise ValueError(f"{int((~videos.isfinite()).sum())} values of the videos are infinite or not a number.")
-    if videos.min() < 0 or videos.max() > 1:
-        raise ValueError(f"videos go from {videos.min():g} to {videos.max():g}: bring them to 0 to 1 first.")
+    """Raise ValueError unless `videos` are as the head of this module describes them."""
+    require.floats("videos", videos, f"N {FRAMES} 3 {SIDE} {SIDE}", least=1, within=require.UNIT)

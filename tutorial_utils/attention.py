@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tutorial_utils.patches import patch_grid
+from tutorial_utils import require
+from tutorial_utils.patches import as_pair, patch_grid
 
 if TYPE_CHECKING:
     from diffusers.models.attention_processor import Attention
     from transformers import ViTForImageClassification
+
+
+WEIGHTS = "layers N heads T T"
+"""The axes of what `attention_weights` returns."""
 
 
 @torch.no_grad()
@@ -23,12 +28,18 @@ def attention_weights(model: ViTForImageClassification, pixel_values: torch.Tens
     this one call.
 
     Args:
-        pixel_values: (N, C, H, W), as the image processor returns it.
+        pixel_values: (N, C, H, W), as the image processor returns it: as large as the model's images, and finite.
 
     Returns:
         (layers, N, heads, T, T): the weight that the token of each row gives to the token of each column. Rows
         sum to 1; token 0 is [CLS], the others are the patches, row by row.
+
+    Raises:
+        ValueError: `pixel_values` are not as described.
     """
+    height, width = as_pair(model.config.image_size)
+    layout = f"N {model.config.num_channels} {height} {width}"
+    require.floats("pixel_values", pixel_values, layout, least=1, within=require.FINITE)
     fused = model.config._attn_implementation
     model.set_attn_implementation("eager")
     try:
@@ -72,7 +83,12 @@ def cls_attention(weights: torch.Tensor, grid: tuple[int, int], layer: int = -1)
 
     Returns:
         (N, heads, rows, columns). A map sums to 1 minus what [CLS] gives to itself.
+
+    Raises:
+        ValueError: there is no such layer, or the weights or the grid are not as described.
     """
+    require.floats("weights", weights, WEIGHTS)
+    require.whole("layer", layer, -len(weights), len(weights) - 1)
     return _as_grid(weights[layer, :, :, 0, 1:], grid)
 
 
@@ -88,7 +104,11 @@ def attention_rollout(weights: torch.Tensor, grid: tuple[int, int]) -> torch.Ten
 
     Returns:
         (N, rows, columns). A map sums to 1 minus what remains of [CLS] itself.
+
+    Raises:
+        ValueError: the weights or the grid are not as described.
     """
+    require.floats("weights", weights, WEIGHTS)
     tokens = weights.shape[-1]
     identity = torch.eye(tokens, dtype=weights.dtype, device=weights.device)
     reached = identity.expand(weights.shape[1], tokens, tokens)
@@ -104,10 +124,10 @@ def model_grid(model: ViTForImageClassification) -> tuple[int, int]:
 
 def _as_grid(patch_weights: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
     """(..., rows * columns) to (..., rows, columns); a wrong number of patches is named."""
-    rows, columns = grid
+    rows, columns = as_pair(grid, "grid")
     if patch_weights.shape[-1] != rows * columns:
         raise ValueError(
             f"The attention covers {patch_weights.shape[-1]} patches, but grid={grid} has {rows * columns}: "
             "use model_grid(model) of the model that made it."
         )
-    return patch_weights.unflatten(-1, grid)
+    return patch_weights.unflatten(-1, (rows, columns))

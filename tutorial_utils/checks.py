@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -45,9 +46,9 @@ def check(
         if not _agree(got, expected, rtol, atol):
             tolerance = f" within rtol={rtol}, atol={atol}" if rtol or atol else ""
             raise CheckError(f"{name}: got {_short(got)}, expected {_short(expected)}{tolerance}.")
-    if at_least is not None and not (np.size(got) and np.all(np.asarray(got) >= at_least)):
+    if at_least is not None and not (_has_order(got) and np.all(np.asarray(got) >= at_least)):
         raise CheckError(f"{name}: got {_short(got)}, expected at least {at_least}.")
-    if at_most is not None and not (np.size(got) and np.all(np.asarray(got) <= at_most)):
+    if at_most is not None and not (_has_order(got) and np.all(np.asarray(got) <= at_most)):
         raise CheckError(f"{name}: got {_short(got)}, expected at most {at_most}.")
     print(f"{MARK} {name}")
 
@@ -65,20 +66,32 @@ def _plain(value: Any) -> Any:
 
 def _agree(got: Any, expected: Any, rtol: float, atol: float) -> bool:
     if not _is_numeric(got) or not _is_numeric(expected):
-        return type(got) is type(expected) and got == expected
+        if isinstance(got, tuple) and isinstance(expected, tuple):
+            pairs = zip(map(_plain, got), map(_plain, expected), strict=False)
+            return len(got) == len(expected) and all(_agree(*pair, rtol, atol) for pair in pairs)
+        same = np.array_equal if isinstance(got, np.ndarray) else operator.eq
+        return type(got) is type(expected) and same(got, expected)
     got, expected = np.asarray(got), np.asarray(expected)
+    if not (rtol or atol):  # without a detour through floats, which would not tell large whole numbers apart
+        return np.array_equal(got, expected)
     return got.shape == expected.shape and bool(np.allclose(got, expected, rtol=rtol, atol=atol))
 
 
-def _is_numeric(value: Any) -> bool:
+def _is_numeric(value: Any, kinds: str = "biufc") -> bool:
     try:
-        return np.asarray(value).dtype.kind in "biufc"
+        return np.asarray(value).dtype.kind in kinds
     except ValueError:  # a ragged list
         return False
 
 
+def _has_order(value: Any) -> bool:
+    """Whether a bound can hold: there is something, and it is real numbers."""
+    return _is_numeric(value, "biuf") and np.size(value) > 0
+
+
 def _short(value: Any) -> str:
     """A value in a few characters; of a large array its shape, range and mean."""
-    if isinstance(value, np.ndarray) and value.size > 8:
-        return f"array{value.shape} in [{value.min():.6g}, {value.max():.6g}] with mean {value.mean():.6g}"
+    if isinstance(value, np.ndarray) and value.size > 8 and _is_numeric(value, "biuf"):
+        low, high, mean = (float(of(value)) for of in (np.min, np.max, np.mean))
+        return f"array{value.shape} in [{low:.6g}, {high:.6g}] with mean {mean:.6g}"
     return repr(value.tolist() if isinstance(value, np.ndarray | np.generic) else value)

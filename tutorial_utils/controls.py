@@ -9,9 +9,15 @@ import ipywidgets
 from IPython.display import display
 from matplotlib.figure import Figure
 
+from tutorial_utils import require
+
 
 def slider(draw: Callable[[Any], Figure], options: Sequence[Any], value: Any, label: str) -> ipywidgets.VBox:
-    """A slider over `options` that shows ``draw(option)`` below it, redrawn when the slider is released."""
+    """A slider over `options` that shows ``draw(option)`` below it, redrawn when the slider is released.
+
+    Raises:
+        ValueError: `value` is none of the options.
+    """
     return dials(draw, {label: options}, {label: value})
 
 
@@ -22,7 +28,13 @@ def dials(draw: Callable[..., Figure], options: dict[str, Sequence[Any]], start:
         draw: takes one value for each of `options`, in their order.
         options: what each dial, by its name, can be turned to.
         start: the value at which each stands at first.
+
+    Raises:
+        ValueError: that is none of its options.
     """
+    for name, values in options.items():
+        if start.get(name) not in values:
+            raise ValueError(f"{name} cannot stand at {start.get(name)!r} at first: choose one of {list(values)}.")
     turned = {
         name: ipywidgets.SelectionSlider(options=values, value=start[name], description=name, continuous_update=False)
         for name, values in options.items()
@@ -54,7 +66,11 @@ def progress(total: int) -> Callable[[int, str], None]:
     """A progress bar for work of `total` steps, and the function that moves it: ``show(done, text)``.
 
     It changes in place, as a printed line does, but leaves nothing in the stored notebook.
+
+    Raises:
+        ValueError: the total is no whole number of at least 0.
     """
+    require.whole("total", total, 0)
     bar = ipywidgets.IntProgress(max=total)
     words = ipywidgets.Label()
     display(ipywidgets.HBox([bar, words]))

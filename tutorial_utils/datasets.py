@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tutorial_utils import organs, runtime
+from tutorial_utils import organs, require, runtime
 from tutorial_utils.assets import edition, fetch, find
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ FASHION_CLASSES = (
 
 _FASHION_FILES = {"train": ("train", 60_000), "test": ("t10k", 10_000)}
 _IDX_UINT8 = 0x08
+_IDX_BYTES = 2**28  # more than any file of MNIST's kind holds; what is packed can be a thousand times as large
 
 
 def fashion_mnist(split: str = "train", folder: Path | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -66,7 +68,11 @@ def fashion_mnist(split: str = "train", folder: Path | None = None) -> tuple[np.
 
 
 def fashion_mnist_tensors(split: str = "train", folder: Path | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-    """`fashion_mnist` as torch tensors: float32 images (N, 1, 28, 28) in [0, 1] and int64 labels (N,)."""
+    """`fashion_mnist` as torch tensors: float32 images (N, 1, 28, 28) in [0, 1] and int64 labels (N,).
+
+    Raises:
+        ValueError, AssetError: as for `fashion_mnist`.
+    """
     import torch
 
     images, labels = fashion_mnist(split, folder)
@@ -83,16 +89,19 @@ def read_idx(path: Path) -> np.ndarray:
         ValueError: the file is not a whole gzipped idx file of unsigned bytes.
     """
     try:
-        content = gzip.decompress(Path(path).read_bytes())
+        with gzip.open(path) as file:
+            content = file.read(_IDX_BYTES + 1)
     except (EOFError, OSError, zlib.error) as error:
         raise ValueError(f"{path} could not be read as a gzip file: {error}") from error
+    if len(content) > _IDX_BYTES:
+        raise ValueError(f"{path} unpacks to more than {_IDX_BYTES:,} bytes: it is no data set of MNIST's kind.")
     if len(content) < 4 or content[:3] != bytes([0, 0, _IDX_UINT8]):
         raise ValueError(f"{path} is not an idx file of unsigned bytes: it starts with {content[:4]!r}.")
     axes = content[3]
     shape = np.frombuffer(content, ">u4", count=axes, offset=4) if len(content) >= 4 + 4 * axes else []
     shape = tuple(int(length) for length in shape)
     body = np.frombuffer(content, np.uint8, offset=min(4 + 4 * axes, len(content)))
-    if len(shape) != axes or body.size != np.prod(shape, dtype=np.int64):
+    if len(shape) != axes or body.size != math.prod(shape):
         raise ValueError(f"{path} announces the shape {shape} but holds {body.size} bytes.")
     return body.reshape(shape).copy()  # frombuffer is read-only, which torch warns about
 
@@ -142,7 +151,12 @@ def organmnist3d(scale: str | None = None) -> Volumes:
 
 
 def synthetic_organs(seed: int = 0) -> Volumes:
-    """The stand-in for OrganMNIST3D: the real set's splits and labels, volumes drawn by `organs.draw_organs`."""
+    """The stand-in for OrganMNIST3D: the real set's splits and labels, volumes drawn by `organs.draw_organs`.
+
+    Raises:
+        ValueError: the seed is no whole number of at least 0.
+    """
+    require.whole("seed", seed, 0)
     names, counts = _organ_schema()
     splits = {}
     for number, (split, count) in enumerate(counts.items()):

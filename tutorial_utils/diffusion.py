@@ -20,6 +20,8 @@ import torch
 from diffusers import SchedulerMixin
 from torch import Tensor
 
+from tutorial_utils import require
+
 STABLE_DIFFUSION = {
     "num_train_timesteps": 1000,
     "beta_schedule": "scaled_linear",
@@ -76,7 +78,8 @@ def make_scheduler(name: str, config: dict = UVIT) -> SchedulerMixin:
             configuration will do.
 
     Raises:
-        ValueError: the name is unknown, or the schedule ends in pure noise and this scheduler cannot start there.
+        ValueError: the name is unknown, or the schedule ends in pure noise and this scheduler cannot start there, or
+            it is no schedule at all.
     """
     if name not in SCHEDULERS:
         raise ValueError(f"There is no scheduler {name!r}: choose one of {', '.join(SCHEDULERS)}.")
@@ -84,7 +87,10 @@ def make_scheduler(name: str, config: dict = UVIT) -> SchedulerMixin:
         able = ", ".join(filter(_starts_from_pure_noise, SCHEDULERS))
         raise ValueError(f"{name!r} cannot start from the pure noise that this schedule ends in: choose one of {able}.")
     kind, options = SCHEDULERS[name]
-    return getattr(diffusers, kind).from_config(config, **options)
+    try:
+        return getattr(diffusers, kind).from_config(config, **options)
+    except Exception as error:  # of arithmetic, of attributes, of types: whatever a value that does not fit leads to
+        raise ValueError(f"{name!r} cannot be made for this schedule: {type(error).__name__}: {error}.") from error
 
 
 def _starts_from_pure_noise(name: str) -> bool:
@@ -93,13 +99,24 @@ def _starts_from_pure_noise(name: str) -> bool:
 
 
 def generators(seeds: Sequence[int]) -> list[torch.Generator]:
-    """A random generator for each seed, on the CPU so that every machine draws the same numbers."""
-    return [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+    """A random generator for each seed, on the CPU so that every machine draws the same numbers.
+
+    Raises:
+        ValueError: a seed is no whole number from 0 to 2^63 - 1.
+    """
+    return [torch.Generator().manual_seed(require.whole("seed", seed, 0, 2**63 - 1)) for seed in seeds]
 
 
 def draw_noise(sources: Sequence[torch.Generator], shape: Sequence[int]) -> Tensor:
-    """Standard normal noise, each sample from its own generator: (len(sources), *shape), float32, on the CPU."""
-    return torch.stack([torch.randn(*shape, generator=source) for source in sources])
+    """Standard normal noise, each sample from its own generator: (len(sources), *shape), float32, on the CPU.
+
+    Raises:
+        ValueError: `shape` holds something else than whole numbers of at least 1.
+    """
+    noise = torch.empty(len(sources), *(require.whole("shape", length, 1) for length in shape))
+    for one, source in zip(noise, sources, strict=True):
+        one.normal_(generator=source)
+    return noise
 
 
 def signal_and_noise(scheduler: SchedulerMixin, times: Tensor) -> tuple[Tensor, Tensor]:
@@ -111,8 +128,12 @@ def signal_and_noise(scheduler: SchedulerMixin, times: Tensor) -> tuple[Tensor, 
 
     Returns:
         Two tensors of the shape of `times`; their squares add up to 1.
+
+    Raises:
+        ValueError: a time is outside the schedule.
     """
     schedule = scheduler.alphas_cumprod.double().cpu().numpy()
+    require.floats("times", times.double(), "...", within=(0, len(schedule) - 1))
     share = np.interp(times.double().cpu().numpy(), np.arange(len(schedule)), schedule)
     share = torch.as_tensor(share, dtype=torch.float32)
     return share.sqrt(), (1 - share).sqrt()
@@ -127,8 +148,16 @@ def predict_clean(scheduler: SchedulerMixin, noisy: Tensor, output: Tensor, time
         time: one time for all.
 
     Raises:
-        ValueError: the prediction type is none of epsilon, v_prediction and sample.
+        ValueError: the prediction type is none of epsilon, v_prediction and sample; the time is outside the schedule or
+            not one; or the output has another shape than the input.
     """
+    for name, values in (("noisy images", noisy), ("output", output)):
+        require.floats(name, values, "...")
+    if output.shape != noisy.shape or time.numel() != 1:
+        raise ValueError(
+            f"an output {tuple(output.shape)} at times {tuple(time.shape)} does not belong to an input of shape "
+            f"{tuple(noisy.shape)}: the same shape and one time are due."
+        )
     signal, noise = (share.item() for share in signal_and_noise(scheduler, time))
     kind = scheduler.config.prediction_type
     if kind == "epsilon":
@@ -155,7 +184,11 @@ def guided(
 
     Returns:
         (N, ...).
+
+    Raises:
+        ValueError: the scale is below 0 or no number, or there are no classes to guide to or from.
     """
+    _require_guidance(scale, labels, null_label)
     if scale == 1:
         return network(x, times, labels)
     without = torch.zeros_like(labels) + null_label
@@ -181,9 +214,9 @@ def sample(
     Args:
         network: called as ``network(x, times, labels)``, (N, ...) -> (N, ...), such as a `UViT`.
         scheduler: any of diffusers' with `alphas_cumprod`; its timesteps are set here.
-        noise: standard normal (N, ...), such as `draw_noise` makes; its device and dtype are used throughout.
+        noise: standard normal floats (N, ...), such as `draw_noise` makes; their device and dtype are used throughout.
         labels: integers (N,); None for a network without classes.
-        steps: of the scheduler.
+        steps: of the scheduler, 1 to the number of times that it knows.
         guidance_scale: see `guided`.
         guidance_interval: guide only where the noise level is within these bounds (Kynkäänniemi et al. 2024,
             https://arxiv.org/abs/2404.07724): elsewhere guidance hurts or does nothing, and costs an evaluation.
@@ -194,10 +227,18 @@ def sample(
         An iterator over a `Step` for each time of the scheduler.
 
     Raises:
-        ValueError: a number of steps below 1, guidance without classes, bounds out of order, or as many labels or
-            generators as there are not samples.
+        ValueError: too few or too many steps, guidance without classes, bounds out of order, noise that is no numbers,
+            or as many labels or generators as there are not samples.
     """
-    _require_settings(noise, labels, steps, guidance_scale, guidance_interval, null_label, sources)
+    steps = require.whole("steps", steps, 1, len(scheduler.alphas_cumprod))
+    require.floats("noise", noise, "... W", within=require.FINITE)
+    _require_guidance(guidance_scale, labels, null_label)
+    low, high = guidance_interval
+    if not 0 <= low < high:
+        raise ValueError(f"guidance_interval={guidance_interval} must be two noise levels, 0 <= low < high.")
+    for name, values in (("labels", labels), ("sources", sources)):
+        if values is not None and len(values) != len(noise):
+            raise ValueError(f"{len(values)} {name} were given for {len(noise)} samples.")
     scheduler.set_timesteps(steps, device=noise.device)
 
     def guide(x: Tensor, times: Tensor, level: float) -> tuple[Tensor, int]:
@@ -228,8 +269,11 @@ def _steps(
 
 
 def last(steps: Iterator[Step]) -> Step:
-    """The last step, whose latent is the result."""
-    return deque(steps, maxlen=1).pop()
+    """The last step, whose latent is the result; a ValueError if there is none."""
+    end = deque(steps, maxlen=1)
+    if not end:
+        raise ValueError("There are no steps: an iterator over them can be used once.")
+    return end.pop()
 
 
 def _step_options(scheduler: SchedulerMixin, sources: list[torch.Generator] | None) -> dict:
@@ -237,18 +281,8 @@ def _step_options(scheduler: SchedulerMixin, sources: list[torch.Generator] | No
     return {"generator": sources} if sources is not None and "generator" in takes else {}
 
 
-def _require_settings(noise, labels, steps, guidance_scale, guidance_interval, null_label, sources) -> None:
-    if steps < 1:
-        raise ValueError(f"steps={steps} must be at least 1.")
-    low, high = guidance_interval
-    if not 0 <= low < high:
-        raise ValueError(f"guidance_interval={guidance_interval} must be two noise levels, 0 <= low < high.")
-    if not math.isfinite(guidance_scale) or guidance_scale < 0:
-        raise ValueError(f"guidance_scale={guidance_scale} must be a number of at least 0; 1 is no guidance.")
-    if guidance_scale != 1 and (labels is None or null_label is None):
-        raise ValueError(
-            f"guidance_scale={guidance_scale} needs labels and a null_label; without classes it must be 1."
-        )
-    for name, values in (("labels", labels), ("sources", sources)):
-        if values is not None and len(values) != len(noise):
-            raise ValueError(f"{len(values)} {name} were given for {len(noise)} samples.")
+def _require_guidance(scale: float, labels: Tensor | None, null_label: int | Tensor | None) -> None:
+    if not math.isfinite(scale) or scale < 0:
+        raise ValueError(f"guidance_scale={scale} must be a number of at least 0; 1 is no guidance.")
+    if scale != 1 and (labels is None or null_label is None):
+        raise ValueError(f"guidance_scale={scale} needs labels and a null_label; without classes it must be 1.")

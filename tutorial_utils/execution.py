@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +20,7 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbclient.output_widget import OutputWidget
 from nbformat import NotebookNode
 
+from tutorial_utils import files
 from tutorial_utils.checks import MARK
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,8 +61,11 @@ def execute(path: Path, progress: Callable[[int, int], None]) -> tuple[NotebookN
 
     Returns:
         The notebook with its outputs, without widget state; and what it took.
+
+    Raises:
+        ValueError: the file is no notebook.
     """
-    notebook = nbformat.read(path, as_version=4)
+    notebook = read_notebook(path)
     total, done, at = sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in notebook.cells), 0, 0
 
     def begin(cell: NotebookNode, cell_index: int) -> None:
@@ -86,7 +91,7 @@ def execute(path: Path, progress: Callable[[int, int], None]) -> tuple[NotebookN
     started, error = time.perf_counter(), ""
     with PeakMemory() as memory:
         try:
-            client.execute()
+            _execute(client)
         except CellExecutionError as failure:
             error = f"under '{heading_above(notebook, at)}': {failure.ename}: {failure.evalue}"
         except DeadKernelError:
@@ -94,6 +99,40 @@ def execute(path: Path, progress: Callable[[int, int], None]) -> tuple[NotebookN
     strip_widgets(notebook)
     seconds = time.perf_counter() - started
     return notebook, Outcome(path.stem, seconds, memory.peak / 1e9, count_facts(notebook), error)
+
+
+def _execute(client: NotebookClient) -> None:
+    """`client.execute()`, which Ctrl-C ends at once.
+
+    nbclient answers Ctrl-C by stopping the kernel, and then waits for what the kernel has to say. It leaves the signal
+    alone where it does not run in the main thread.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(client.execute)
+        try:
+            while wait([running], timeout=0.5).not_done:  # on Windows only a wait with an end can be interrupted
+                pass
+        except KeyboardInterrupt:
+            while wait([running], timeout=0.2).not_done:
+                for kernel in psutil.Process().children():
+                    kernel.kill()
+            raise
+        running.result()
+
+
+def read_notebook(path: Path) -> NotebookNode:
+    """A notebook in the present format.
+
+    Raises:
+        ValueError: the file is missing, or no notebook, as after a merge with conflicts.
+    """
+    try:
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
+    except Exception as error:  # those of files, of JSON, and of every version of the format
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(f"{path} could not be read as a notebook: {reason}") from error
+    return notebook
 
 
 def definitions(path: Path, **given: Any) -> ModuleType:
@@ -104,10 +143,13 @@ def definitions(path: Path, **given: Any) -> ModuleType:
 
     Returns:
         A module with the notebook's imports, functions, classes and CONSTANTS, executed in order.
+
+    Raises:
+        ValueError: the file is no notebook.
     """
     module = ModuleType(path.stem)
     module.__dict__.update(given)
-    for cell in nbformat.read(path, as_version=4).cells:
+    for cell in read_notebook(path).cells:
         if cell.cell_type == "code":
             tree = ast.parse(cell.source, path.name)
             tree.body = [node for node in tree.body if _defines(node)]
@@ -193,17 +235,20 @@ def strip_widgets(notebook: NotebookNode) -> None:
 
 def write_notebook(notebook: NotebookNode, path: Path) -> None:
     """Write a notebook under a temporary name, then rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    nbformat.write(notebook, partial)
-    partial.replace(path)
+    _write_whole(path, nbformat.writes(notebook) + "\n")
 
 
 def write_html(notebook: NotebookNode, path: Path) -> None:
-    """Write a page that needs no network: pictures inside, and no scripts from elsewhere."""
+    """Write a page that needs no network, likewise: pictures inside, and no scripts from elsewhere."""
     from nbconvert import HTMLExporter
 
     exporter = HTMLExporter(template_name="classic", embed_images=True)
     page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": path.stem}})
     page = re.sub(r"<script\b.*?</script>", "", page, flags=re.DOTALL)  # all of them for things we do without
-    path.write_text(page, encoding="utf-8")
+    _write_whole(path, page)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with files.draft(path) as partial:
+        partial.write_text(text, encoding="utf-8")

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from tutorial_utils import require
+
 SIDE = 64
 """Pixels along each side of the canvas."""
 
@@ -30,23 +32,26 @@ def stills(grey: torch.Tensor) -> torch.Tensor:
     """Enlarge grey images to stills with three equal channels.
 
     Args:
-        grey: (N, 1, 28, 28), any values; what they mean is kept.
+        grey: floats (N, 1, 28, 28), any values; what they mean is kept.
 
     Returns:
         (N, 3, 64, 64), enlarged bilinearly.
 
     Raises:
-        ValueError: the images have another shape.
+        ValueError: the images are not as described.
     """
-    require_sprites(grey)
-    if grey.shape[1] != 1:
-        raise ValueError(f"images have {grey.shape[1]} channels: grey ones, with one, are expected.")
+    require_sprites(grey, channels="1")
     return F.interpolate(grey, size=(SIDE, SIDE), mode="bilinear").expand(-1, 3, -1, -1)
 
 
 def shrink(images: torch.Tensor) -> torch.Tensor:
-    """Stills (N, 3, 64, 64) back to grey images in Fashion-MNIST's own size, (N, 1, 28, 28)."""
-    grey = images.mean(1, keepdim=True)
+    """Stills, floats (N, 3, 64, 64), back to grey images in Fashion-MNIST's own size, float32 (N, 1, 28, 28).
+
+    Raises:
+        ValueError: the images are not as described.
+    """
+    require.floats("images", images, f"N 3 {SIDE} {SIDE}")
+    grey = images.float().mean(1, keepdim=True)
     return F.interpolate(grey, size=(SPRITE, SPRITE), mode="bilinear", antialias=True)
 
 
@@ -59,7 +64,12 @@ def tint(grey: torch.Tensor, rgb: torch.Tensor) -> torch.Tensor:
 
     Returns:
         (N, 3, H, W) in [0, 1].
+
+    Raises:
+        ValueError: the shapes are not as described.
     """
+    require.floats("images", grey, "N 1 H W")
+    require.floats("colours", rgb, f"{len(grey)} 3")
     return grey * rgb[:, :, None, None]
 
 
@@ -67,20 +77,18 @@ def place(sprites: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> t
     """Put each sprite on a black canvas.
 
     Args:
-        sprites: (N, C, 28, 28).
+        sprites: floats (N, C, 28, 28).
         rows, columns: integers (N,), the canvas pixel that the sprite's top left corner goes to, 0 to 36.
 
     Returns:
         (N, C, 64, 64).
 
     Raises:
-        ValueError: the sprites have another shape, or one would leave the canvas.
+        ValueError: the sprites or their corners are not as described.
     """
     require_sprites(sprites)
-    last = SIDE - SPRITE
     for name, corner in (("rows", rows), ("columns", columns)):
-        if len(corner) and (corner.min() < 0 or corner.max() > last):
-            raise ValueError(f"{name} go from {corner.min()} to {corner.max()}: a sprite fits from 0 to {last}.")
+        require.integers(name, corner, f"{len(sprites)}", within=(0, SIDE - SPRITE))
     canvas = sprites.new_zeros(len(sprites), sprites.shape[1], SIDE, SIDE)
     for image, sprite, row, column in zip(canvas, sprites, rows.tolist(), columns.tolist(), strict=True):
         image[:, row : row + SPRITE, column : column + SPRITE] = sprite
@@ -97,13 +105,16 @@ def hue(images: torch.Tensor) -> torch.Tensor:
 
     Returns:
         (N,), 0 to 360; meaningless where an image is grey.
+
+    Raises:
+        ValueError: the images are not floats of this shape.
     """
+    require.floats("images", images, "N 3 H W")
     red, green, blue = images.mean((2, 3)).unbind(1)
     angle = torch.atan2(3**0.5 * (green - blue), 2 * red - green - blue)
     return angle.rad2deg() % 360
 
 
-def require_sprites(images: torch.Tensor) -> None:
-    """Raise ValueError unless `images` is (N, C, 28, 28)."""
-    if images.ndim != 4 or images.shape[-2:] != (SPRITE, SPRITE):
-        raise ValueError(f"images have the shape {tuple(images.shape)}: (N, C, {SPRITE}, {SPRITE}) is expected.")
+def require_sprites(images: torch.Tensor, channels: str = "C", within: tuple[float, float] | None = None) -> None:
+    """Raise ValueError unless `images` are floats (N, C, 28, 28), with so many channels and within bounds, if given."""
+    require.floats("images", images, f"N {channels} {SPRITE} {SPRITE}", within=within)

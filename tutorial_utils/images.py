@@ -9,6 +9,10 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 SMALLEST, LARGEST, KEPT = 8, 20_000, 1_024  # pixels a side
+MOST = 100_000_000  # pixels in all: some hundred megabytes of memory
+
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What Pillow reads by itself; for some others it would start a program."""
 
 
 def load_picture(source: str | Path | bytes) -> Image.Image:
@@ -26,30 +30,52 @@ def load_picture(source: str | Path | bytes) -> Image.Image:
     if isinstance(source, bytes):
         name, file = f"the uploaded file of {len(source):,} bytes", io.BytesIO(source)
     else:
-        name, file = str(source), Path(source).expanduser()
-        if not file.is_file():
+        name, file = str(source), _existing(source)
+        if file is None:
             raise FileNotFoundError(f"There is no picture at {name}: check the path, relative to {Path.cwd().name}/.")
     try:
-        picture = Image.open(file)
-        if not SMALLEST <= min(picture.size) <= max(picture.size) <= LARGEST:
-            raise ValueError(
-                f"{name} has {picture.width} x {picture.height} pixels: each side must have {SMALLEST} to {LARGEST:,}."
-            )
-        picture = _as_rgb(ImageOps.exif_transpose(picture))
-        picture.thumbnail((KEPT, KEPT))
-        return picture
+        picture = Image.open(file, formats=FORMATS)
+        (width, height), upright = picture.size, None
+        if SMALLEST <= min(width, height) <= max(width, height) <= LARGEST and width * height <= MOST:
+            upright = _upright(picture)
     except UnidentifiedImageError as error:
         raise ValueError(f"{name} is not a picture that can be read: save it as PNG or JPEG.") from error
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{name} could not be read as a picture: {error}") from error
+    except Exception as error:  # a damaged file makes Pillow raise a dozen types
+        raise ValueError(f"{name} could not be read as a picture: {error or type(error).__name__}") from error
+    if upright is None:
+        raise ValueError(
+            f"{name} has {width} x {height} pixels: each side must have {SMALLEST} to {LARGEST:,}, "
+            f"and all together {MOST:,} at most."
+        )
+    return upright
+
+
+def _existing(path: str | Path) -> Path | None:
+    """The file at a path; None if there is none, as for a name that no file can have."""
+    try:
+        file = Path(path).expanduser()
+        return file if file.is_file() else None
+    except (OSError, ValueError, RuntimeError):
+        return None
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """RGB, turned as the camera held it, and no larger than we keep."""
+    if picture.mode not in ("1", "P"):  # these have nothing between their colours, and would be scaled badly
+        picture.thumbnail((KEPT, KEPT))
+    picture = _as_rgb(ImageOps.exif_transpose(picture))
+    picture.thumbnail((KEPT, KEPT))
+    return picture
 
 
 def _as_rgb(picture: Image.Image) -> Image.Image:
     """Three channels of 8 bits, whatever the mode was."""
     if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):  # convert() would clip these to white
         values = np.asarray(picture, dtype=np.float64)
+        if not np.isfinite(values).all():
+            raise ValueError("it holds values that are infinite or not a number.")
         span = values.max() - values.min()
-        picture = Image.fromarray(np.uint8(255 * (values - values.min()) / (span or 1)))
+        picture = Image.fromarray(np.uint8(255 * ((values - values.min()) / (span or 1))))
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
@@ -60,6 +86,9 @@ def as_garment(picture: Image.Image) -> Image.Image:
     """A photograph in the manner of Fashion-MNIST: grey, square, the garment bright and the background black.
 
     Garments are mostly photographed on something bright, so a picture with a bright border is inverted.
+
+    Args:
+        picture: RGB, such as `load_picture` returns it.
 
     Returns:
         RGB with three equal channels, as large as the longer side of `picture`.

@@ -7,7 +7,6 @@ pipeline itself makes of one prompt. Clips are sampled several at a time, and ea
 from __future__ import annotations
 
 import importlib.util
-import json
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -18,13 +17,13 @@ import diffusers
 import numpy as np
 import torch
 import transformers
-from diffusers import AutoencoderKLTemporalDecoder, LattePipeline, LatteTransformer3DModel
+from diffusers import AutoencoderKL, AutoencoderKLTemporalDecoder, LattePipeline, LatteTransformer3DModel
 from einops import rearrange, repeat
 from PIL import Image
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from tutorial_utils import assets, diffusion, latte_older, runtime, shards
+from tutorial_utils import assets, checkpoints, diffusion, files, latte_older, require, runtime, shards
 from tutorial_utils.latte_config import Config
 from tutorial_utils.sampling import Settings, as_bytes, grid, sample_seed
 from tutorial_utils.video import Animation
@@ -59,21 +58,41 @@ def load_pipeline(config: Config, scale: str | None = None, device: torch.device
     folder = _model_folder(config.model, scale)
     _require_model(config, folder)
     precision = runtime.dtype(where) if config.precision == "auto" else getattr(torch, config.precision)
-    options = {"dtype": precision, "local_files_only": True}
-    parts = {}
+    vae = None
     if config.temporal_vae_decoder:
         decoder = latte_older.parts_of(folder) / "vae_temporal_decoder"
-        parts["vae"] = AutoencoderKLTemporalDecoder.from_pretrained(decoder, **options)
-    if config.eight_bit:
-        parts["quantization_config"] = _eight_bit_weights()
+        vae = checkpoints.load(AutoencoderKLTemporalDecoder, decoder, dtype=precision)
     if latte_older.is_older(folder):
-        pipeline = latte_older.load(folder, precision, **parts)
+        pipeline = latte_older.load(folder, precision, vae)
     else:
-        pipeline = LattePipeline.from_pretrained(folder, **options, **parts)
+        pipeline = _load_saved(folder, precision, vae, _eight_bit_weights() if config.eight_bit else {})
+    _require_one_model(pipeline, folder)
     if not config.cpu_offload:
         return pipeline.to(where)
     pipeline.enable_model_cpu_offload(gpu_id=torch.cuda.current_device() if where.index is None else where.index)
     return pipeline
+
+
+def _load_saved(
+    folder: Path, dtype: torch.dtype, vae: AutoencoderKLTemporalDecoder | None, quantized: dict
+) -> LattePipeline:
+    """A folder that `LattePipeline.save_pretrained` wrote: its networks one by one, for none may lack a weight."""
+    networks = {"transformer": LatteTransformer3DModel, "text_encoder": transformers.T5EncoderModel}
+    parts = {
+        name: checkpoints.load(kind, folder / name, dtype=dtype, **quantized.get(name, {}))
+        for name, kind in networks.items()
+    }
+    vae = vae or checkpoints.load(AutoencoderKL, folder / "vae", dtype=dtype)
+    return checkpoints.load(LattePipeline, folder, vae=vae, **parts)
+
+
+def _require_one_model(pipeline: LattePipeline, folder: Path) -> None:
+    """Parts that are sound may still be those of different models."""
+    transformer, text_encoder = pipeline.transformer.config, pipeline.text_encoder.config
+    if text_encoder.d_model != transformer.caption_channels or len(pipeline.tokenizer) > text_encoder.vocab_size:
+        raise ValueError(f"{folder}: the tokenizer, the text encoder and the transformer are not of one model.")
+    if pipeline.vae.config.latent_channels != transformer.in_channels:
+        raise ValueError(f"{folder}: the VAE and the transformer are not of one model.")
 
 
 def _model_folder(model: str, scale: str | None) -> Path:
@@ -87,10 +106,15 @@ def _require_model(config: Config, folder: Path) -> None:
     transformer, parts = _transformer_config(config, folder), latte_older.parts_of(folder)
     if config.temporal_vae_decoder and not (parts / "vae_temporal_decoder").is_dir():
         raise ValueError(f"temporal_vae_decoder: the model {config.model} has none: set it to false.")
-    vae = _read(parts / "vae/config.json")
-    reduction = 2 ** (len(vae["block_out_channels"]) - 1)
-    config.require_fits(transformer["video_length"], transformer["sample_size"] * reduction)
-    make_scheduler(config.scheduler, _read(parts / "scheduler/scheduler_config.json"))
+    blocks = checkpoints.read_config(parts / "vae/config.json").get("block_out_channels")
+    if not isinstance(blocks, list) or not blocks:
+        raise ValueError(f"{parts / 'vae/config.json'}: block_out_channels={blocks!r} is no VAE's.")
+    length, side = (
+        require.whole(f"{folder}: the transformer's {key}", transformer.get(key), 1)
+        for key in ("video_length", "sample_size")
+    )
+    config.require_fits(length, side * 2 ** (len(blocks) - 1))
+    make_scheduler(config.scheduler, checkpoints.read_config(parts / "scheduler/scheduler_config.json"))
 
 
 def _transformer_config(config: Config, folder: Path) -> dict:
@@ -100,16 +124,12 @@ def _transformer_config(config: Config, folder: Path) -> dict:
             raise ValueError(f"eight_bit: {config.model} is of the older layout, which has none: set it to false.")
         return latte_older.transformer_config(folder)
     index = folder / "model_index.json"
-    if not index.is_file() or _read(index).get("_class_name") != "LattePipeline":
+    if not index.is_file() or checkpoints.read_config(index).get("_class_name") != "LattePipeline":
         raise ValueError(
             f"model: {config.model} is not allowed: it must be latte, or a folder whose model_index.json is of a "
             f"LattePipeline, or one of the older layout, with {latte_older.WEIGHTS} and {latte_older.PARTS}."
         )
-    return _read(folder / "transformer/config.json")
-
-
-def _read(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8"))
+    return checkpoints.read_config(folder / "transformer/config.json")
 
 
 def _require_machine(config: Config, where: torch.device) -> None:
@@ -126,13 +146,12 @@ def _require_machine(config: Config, where: torch.device) -> None:
         raise ValueError("\n".join(problems))
 
 
-def _eight_bit_weights() -> diffusers.PipelineQuantizationConfig:
+def _eight_bit_weights() -> dict[str, dict]:
     """8 bits for a weight of the two large parts (Dettmers et al. 2022, https://arxiv.org/abs/2208.07339)."""
-    parts = {
-        "text_encoder": transformers.BitsAndBytesConfig(load_in_8bit=True),
-        "transformer": diffusers.BitsAndBytesConfig(load_in_8bit=True),
+    return {
+        "text_encoder": {"quantization_config": transformers.BitsAndBytesConfig(load_in_8bit=True)},
+        "transformer": {"quantization_config": diffusers.BitsAndBytesConfig(load_in_8bit=True)},
     }
-    return diffusers.PipelineQuantizationConfig(quant_mapping=parts)
 
 
 # --- Prompts ------------------------------------------------------------------------------------------------------
@@ -267,11 +286,13 @@ class Clips:
         """Sample latents (N, C, F, H, W) a step at a time: for each of N prompts, with one seed each.
 
         Raises:
-            ValueError: there are not as many seeds as prompts, or the settings make no sense.
+            ValueError: there are not as many seeds as prompts, the settings make no sense, or the transformer does not
+                know clips of so many frames.
         """
-        if len(seeds) != len(prompts):
-            raise ValueError(f"{len(seeds)} seeds were given for {len(prompts)} prompts: each clip needs one.")
+        _require_a_seed_each(prompts, seeds)
         config = self.pipeline.transformer.config
+        if self.frames not in (1, config.video_length):
+            raise ValueError(f"frames={self.frames} must be 1 or the transformer's {config.video_length}.")
         sources = diffusion.generators(seeds)
         shape = (config.in_channels, self.frames, config.sample_size, config.sample_size)
         labels = torch.arange(len(prompts), device=prompts.embeddings.device)
@@ -289,18 +310,35 @@ class Clips:
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
-        """Latents (N, C, F, H, W), from `steps`, to clips (N, F, 3, 8 H, 8 W) in [0, 1], on the CPU."""
+        """Latents (N, C, F, H, W), from `steps`, to clips (N, F, 3, 8 H, 8 W) in [0, 1], on the CPU.
+
+        Raises:
+            ValueError: the latents are not floats of this shape, or not finite.
+        """
+        layout = f"N {self.pipeline.vae.config.latent_channels} F H W"
+        require.floats("latents", latents, layout, least=1, within=require.FINITE)
         frames = latents.shape[2]
         videos = self.pipeline.decode_latents(latents.to(self.pipeline.vae.dtype), frames, decode_chunk_size=frames)
         return (rearrange(videos, "n c f h w -> n f c h w").cpu() / 2 + 0.5).clamp(0, 1)
 
     def videos(self, prompts: Prompts, seeds: Sequence[int], settings: Settings) -> Tensor:
-        """Clips (N, F, 3, H, W) in [0, 1], on the CPU: for each of N prompts, with one seed each."""
-        batches = [slice(start, start + self.batch_size) for start in range(0, len(prompts), self.batch_size)]
+        """Clips (N, F, 3, H, W) in [0, 1], on the CPU: for each of N prompts, with one seed each.
+
+        Raises:
+            ValueError: as for `steps`, or `batch_size` is below 1.
+        """
+        _require_a_seed_each(prompts, seeds)
+        size = require.whole("batch_size", self.batch_size, 1)
+        batches = [slice(start, start + size) for start in range(0, len(prompts), size)]
         ends = (diffusion.last(self.steps(prompts[batch], seeds[batch], settings)).latent for batch in batches)
         videos = torch.cat([self.decode(latents) for latents in ends])
         self.pipeline.maybe_free_model_hooks()  # with CPU offload, the VAE makes room for the next clips' transformer
         return videos
+
+
+def _require_a_seed_each(prompts: Prompts, seeds: Sequence[int]) -> None:
+    if len(seeds) != len(prompts):
+        raise ValueError(f"{len(seeds)} seeds were given for {len(prompts)} prompts: each clip needs one.")
 
 
 # --- A folder of clips --------------------------------------------------------------------------------------------
@@ -353,7 +391,8 @@ def save_clip(video: np.ndarray, stem: Path, fps: float, description: str) -> No
     animation = Animation(frames, fps, description)
     for suffix in (".mp4", ".gif"):
         animation.save(stem.with_name(stem.name + suffix))
-    Image.fromarray(grid(video, columns=min(8, len(video)))).save(stem.with_name(f"{stem.name}.png"))
+    with files.draft(stem.with_name(f"{stem.name}.png")) as partial:
+        Image.fromarray(grid(video, columns=min(8, len(video)))).save(partial, "PNG")
 
 
 def file_stem(k: int, text: str) -> str:

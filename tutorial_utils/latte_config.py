@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,6 +17,10 @@ from tutorial_utils.sampling import Settings
 Sentence = Annotated[str, StringConstraints(pattern=r"\S")]
 Pixels = Annotated[int, Field(gt=0, description="a whole number of pixels, such as 64")]
 Switch = Annotated[bool, Field(description="true or false")]
+
+
+_SHORT = reprlib.Repr()  # a few lines of YAML can stand for billions of words
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 80, 80
 
 
 class Config(BaseModel):
@@ -100,7 +105,7 @@ def load_config(path: str | Path, options: Mapping[str, object] | None = None) -
             content = yaml.safe_load(file)
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read: {getattr(error, 'strerror', 'it is not text')}.") from error
-    except yaml.YAMLError as error:
+    except Exception as error:  # the reader's own, and those of what it makes dates and numbers with
         raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold lines of 'key: value', with the keys {', '.join(Config.model_fields)}.")
@@ -125,4 +130,4 @@ def _in_words(problem: dict) -> str:
     if problem["type"] == "missing" and not place:
         return f"{key} is missing: it must be {allowed}."
     number = f"[{place[0]}]" if place and problem["type"] != "missing" else ""
-    return f"{key}{number}: {problem['input']!r} is not allowed: {key} must be {allowed}."
+    return f"{key}{number}: {_SHORT.repr(problem['input'])} is not allowed: {key} must be {allowed}."

@@ -15,10 +15,8 @@ Sources: `models/latte_t2v.py`, `sample/sample_t2v.py`, `sample/sample_t2x.py`, 
 from __future__ import annotations
 
 import inspect
-import json
 import textwrap
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 from diffusers import (
@@ -28,10 +26,9 @@ from diffusers import (
     LattePipeline,
     LatteTransformer3DModel,
 )
-from safetensors import SafetensorError
 from transformers import AutoTokenizer, T5EncoderModel
 
-from tutorial_utils import weights
+from tutorial_utils import checkpoints, weights
 
 WEIGHTS = "t2v.pt"
 PARTS = "t2v_required_models"
@@ -100,7 +97,7 @@ def transformer_config(folder: Path) -> dict:
     if missing := [name for name in NEEDED if not (folder / name).is_file()]:
         raise ValueError(f"{folder} lacks {', '.join(missing)}, which Latte's older layout has. {INSTEAD}")
     path = folder / PARTS / "transformer/config.json"
-    config = json.loads(path.read_text(encoding="utf-8"))
+    config = checkpoints.read_config(path)
     for key, allowed in ONLY.items():
         if config.get(key) not in allowed:
             raise ValueError(f"{path}: {key}: {config.get(key)} is not Latte's: it must be {allowed[0]}. {INSTEAD}")
@@ -122,17 +119,17 @@ def load(
         ValueError: a part is missing or damaged, or `t2v.pt` does not hold exactly the transformer's weights.
     """
     transformer = _read_transformer(folder, dtype)  # first: it is what may be refused, and the text encoder is large
-    parts, local = folder / PARTS, {"local_files_only": True}
+    parts, either = folder / PARTS, {"dtype": dtype, "use_safetensors": None}  # the text encoder's are pickles
     try:
         return LattePipeline(
-            tokenizer=AutoTokenizer.from_pretrained(parts / "tokenizer", **local),
-            text_encoder=T5EncoderModel.from_pretrained(parts / "text_encoder", dtype=dtype, **local),
-            vae=vae or AutoencoderKL.from_pretrained(parts / "vae", dtype=dtype, **local),
+            tokenizer=checkpoints.load(AutoTokenizer, parts / "tokenizer"),
+            text_encoder=checkpoints.load(T5EncoderModel, parts / "text_encoder", **either),
+            vae=vae or checkpoints.load(AutoencoderKL, parts / "vae", **either),
             transformer=transformer,
-            scheduler=DDIMScheduler.from_pretrained(parts / "scheduler", **local, **SCHEDULE),
+            scheduler=checkpoints.load(DDIMScheduler, parts / "scheduler", **SCHEDULE),
         )
-    except (OSError, SafetensorError, UnpicklingError) as error:
-        raise ValueError(f"{parts} could not be read: {_short(error)} {INSTEAD}") from error
+    except ValueError as error:
+        raise ValueError(f"{_short(error)} {INSTEAD}") from error
 
 
 def _read_transformer(folder: Path, dtype: torch.dtype) -> LatteTransformer3DModel:
@@ -146,6 +143,7 @@ def _read_transformer(folder: Path, dtype: torch.dtype) -> LatteTransformer3DMod
         transformer = weights.network_with(
             state, lambda: LatteTransformer3DModel(**config), f"{path} does not hold this Latte's weights"
         )
+        checkpoints.require_finite(transformer, path)
     except ValueError as error:
         raise ValueError(f"{_short(error)} {INSTEAD}") from error
     for parameter in transformer.parameters():

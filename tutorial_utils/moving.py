@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tutorial_utils import require
 from tutorial_utils.datasets import FASHION_CLASSES
 from tutorial_utils.garments import COLOURS, SIDE, SPRITE, place, require_sprites, tint
 
@@ -43,9 +44,17 @@ MOTION_WORDS = ("moving {}", "drifting {}", "going {}", "floating {}")
 SPEED_WORDS = (("", " slowly"), (" quickly", " fast"))
 
 
+SIZES = {"garment": len(FASHION_CLASSES), "colour": len(COLOURS), "direction": len(DIRECTIONS), "speed": len(SPEEDS)}
+"""How many there are of each part of a scene."""
+
+
 @dataclass(frozen=True)
 class Scenes:
-    """What N clips show: integers (N,), indices into FASHION_CLASSES, COLOURS, DIRECTIONS and SPEEDS."""
+    """What N clips show: integers (N,), indices into FASHION_CLASSES, COLOURS, DIRECTIONS and SPEEDS.
+
+    In scenes that were read off clips, `adherence.NONE` stands for what could not be told. The functions of this module
+    that take scenes raise a ValueError for it, and for any other index that means nothing.
+    """
 
     garment: Tensor
     colour: Tensor
@@ -70,9 +79,12 @@ def draw_scenes(count: int, source: torch.Generator, held_out: bool | None = Non
         count: how many.
         source: where chance comes from.
         held_out: True for combinations that training never shows, False for the others, None for all.
+
+    Raises:
+        ValueError: `count` is no whole number of at least 0.
     """
-    sizes = (len(FASHION_CLASSES), len(COLOURS), len(DIRECTIONS), len(SPEEDS))
-    every = Scenes(*torch.cartesian_prod(*map(torch.arange, sizes)).unbind(1))
+    require.whole("count", count, 0)
+    every = Scenes(*torch.cartesian_prod(*map(torch.arange, SIZES.values())).unbind(1))
     if held_out is not None:
         every = every[every.held_out() == held_out]
     return every[torch.randint(len(every), (count,), generator=source)]
@@ -83,7 +95,11 @@ def captions(scenes: Scenes, source: torch.Generator | None = None) -> list[str]
 
     Args:
         source: chooses among paraphrases; None for the plainest words.
+
+    Raises:
+        ValueError: a scene is not as described.
     """
+    _require_known(scenes)
 
     def pick(words: tuple[str, ...]) -> str:
         return words[0 if source is None else torch.randint(len(words), (1,), generator=source).item()]
@@ -103,11 +119,13 @@ def captions(scenes: Scenes, source: torch.Generator | None = None) -> list[str]
 
 
 def choose_sprites(labels: Tensor, scenes: Scenes, source: torch.Generator) -> Tensor:
-    """For each scene the index of a picture of its garment, (N,), from the labels (M,) of a set of pictures.
+    """For each scene the index of a picture of its garment, (N,), from the labels, integers (M,), of a set of pictures.
 
     Raises:
-        ValueError: the set has no picture of a garment.
+        ValueError: the set has no picture of a garment, or a scene or the labels are not as described.
     """
+    _require_known(scenes)
+    require.integers("labels", labels, "N")
     chosen = torch.empty(len(scenes), dtype=torch.int64)
     for garment in scenes.garment.unique():
         candidates, own = (labels == garment).nonzero()[:, 0], scenes.garment == garment
@@ -118,7 +136,12 @@ def choose_sprites(labels: Tensor, scenes: Scenes, source: torch.Generator) -> T
 
 
 def paths(scenes: Scenes, source: torch.Generator) -> Tensor:
-    """The top left corner of the sprite in every frame, (N, F, 2) integers (row, column), all inside the canvas."""
+    """The top left corner of the sprite in every frame, (N, F, 2) integers (row, column), all inside the canvas.
+
+    Raises:
+        ValueError: a scene is not as described.
+    """
+    _require_known(scenes)
     steps = torch.tensor(list(DIRECTIONS.values()))[scenes.direction] * torch.tensor(list(SPEEDS.values()))[
         scenes.speed
     ].unsqueeze(1)
@@ -128,15 +151,21 @@ def paths(scenes: Scenes, source: torch.Generator) -> Tensor:
 
 
 def render(grey: Tensor, scenes: Scenes, source: torch.Generator) -> Tensor:
-    """Clips (N, F, 3, 64, 64) in [0, 1] of grey sprites (N, 1, 28, 28), one for each scene.
+    """Clips (N, F, 3, 64, 64) in [0, 1] of grey sprites (N, 1, 28, 28) in [0, 1], one for each scene.
 
     Raises:
-        ValueError: the sprites have another shape, or there are not as many as scenes.
+        ValueError: the sprites or a scene are not as described, or there are not as many of both.
     """
-    require_sprites(grey)
+    _require_known(scenes)
+    require_sprites(grey, channels="1", within=require.UNIT)
     if len(grey) != len(scenes):
         raise ValueError(f"{len(grey)} sprites were given for {len(scenes)} scenes.")
     sprites = tint(grey, torch.tensor(list(COLOURS.values()))[scenes.colour])
     corners = paths(scenes, source).flatten(0, 1)
     frames = place(sprites.repeat_interleave(FRAMES, 0), corners[:, 0], corners[:, 1])
     return frames.unflatten(0, (len(scenes), FRAMES))
+
+
+def _require_known(scenes: Scenes) -> None:
+    for name, size in SIZES.items():
+        require.integers(f"scenes.{name}", getattr(scenes, name), f"{scenes.garment.numel()}", within=(0, size - 1))

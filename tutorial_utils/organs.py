@@ -117,6 +117,10 @@ ORGANS = {
     ),
 }
 
+PAIRED = ("kidney", "femur", "lung")
+NAMES = tuple(name for kind in ORGANS for name in ([f"{kind}-left", f"{kind}-right"] if kind in PAIRED else [kind]))
+"""The eleven labels."""
+
 TURN = 0.30  # standard deviation of the rotation about each axis, in radians
 SHIFT = 0.20  # largest shift along each axis, in half sides of the box
 SCALE = (0.90, 1.30)  # smallest and largest size of an organ, and within 15% of it along each axis
@@ -130,7 +134,7 @@ def draw_organs(names: Sequence[str], rng: np.random.Generator) -> np.ndarray:
     """Draw one synthetic volume for each name.
 
     Args:
-        names: N labels of OrganMNIST3D, such as ``"kidney-left"`` or ``"liver"``.
+        names: N of the eleven labels of OrganMNIST3D, such as ``"kidney-left"`` or ``"liver"``.
         rng: where all randomness comes from: pose, size, brightness, neighbouring tissue and noise.
 
     Returns:
@@ -141,9 +145,9 @@ def draw_organs(names: Sequence[str], rng: np.random.Generator) -> np.ndarray:
     """
     volumes = np.empty((len(names), SIDE, SIDE, SIDE), np.uint8)
     for index, name in enumerate(names):
+        if name not in NAMES:
+            raise ValueError(f"{name!r} is no organ of OrganMNIST3D: choose from {', '.join(NAMES)}.")
         kind, _, side = name.partition("-")
-        if kind not in ORGANS or side not in ("", "left", "right"):
-            raise ValueError(f"{name!r} is no organ of OrganMNIST3D: choose from {', '.join(ORGANS)}.")
         volume = _draw(ORGANS[kind], rng)
         volumes[index] = volume[..., ::-1] if side == "left" else volume
     return volumes

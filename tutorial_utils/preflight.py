@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import html
+import os
 import shutil
 import tomllib
 from dataclasses import dataclass
@@ -132,9 +133,11 @@ def preflight(lesson: str, scale: str | None = None) -> Card:
         scale: ``"mini"`` or ``"full"``; `TUTORIAL_SCALE` decides if None.
 
     Raises:
-        ValueError: the lesson or the scale is unknown.
+        ValueError: the lesson, the scale or the device that `TUTORIAL_DEVICE` names is unknown.
     """
     chosen = runtime.as_scale(scale) if scale else runtime.scale()
+    if os.environ.get("TUTORIAL_DEVICE"):
+        runtime.device()  # a wrong name is better found now than by the lesson
     name, *others = lessons(lesson)
     if others:
         raise ValueError(f"{lesson!r} is the beginning of several lessons: {[name, *others]}.")

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
+from tutorial_utils import require
+
 if TYPE_CHECKING:
     import torch
 
@@ -50,7 +52,7 @@ def device(prefer: str | None = None) -> torch.device:
     if not wanted:
         return torch.device(next(kind for kind, present in available.items() if present))
     kind = wanted.split(":")[0]
-    known = re.fullmatch(r"[a-z]+(:\d+)?", wanted) and available.get(kind)
+    known = re.fullmatch(r"[a-z]+(:\d{1,2})?", wanted, re.ASCII) and available.get(kind)
     if not known or (kind == "cuda" and (torch.device(wanted).index or 0) >= torch.cuda.device_count()):
         present = [name for name, is_there in available.items() if is_there]
         raise ValueError(f"The device {wanted!r} is not available here: choose one of {present}.")
@@ -67,10 +69,15 @@ def dtype(where: torch.device) -> torch.dtype:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python, numpy and torch, on every device."""
+    """Seed Python, numpy and torch, on every device.
+
+    Raises:
+        ValueError: the seed is no whole number from 0 to 2^32 - 1, the most that numpy takes.
+    """
     import numpy as np
     import torch
 
+    seed = require.whole("seed", seed, 0, 2**32 - 1)
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
@@ -81,12 +88,13 @@ def use_threads(count: int | None = None) -> int:
 
     A process can be bound to fewer cores than the machine has, and more threads than cores are the largest cost
     of a small model.
+
+    Raises:
+        ValueError: the count is no whole number from 1 to 1,024.
     """
     import torch
 
-    if count is not None and count < 1:
-        raise ValueError(f"count={count} must be at least 1 thread.")
-    torch.set_num_threads(count or cores())
+    torch.set_num_threads(cores() if count is None else require.whole("count", count, 1, 1_024))
     return torch.get_num_threads()
 
 

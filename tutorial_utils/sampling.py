@@ -16,7 +16,7 @@ from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
-from tutorial_utils import diffusion, runtime, shards
+from tutorial_utils import checkpoints, diffusion, files, require, runtime, shards
 from tutorial_utils.assets import fetch
 from tutorial_utils.datasets import FASHION_CLASSES
 from tutorial_utils.uvit import UViT, load_uvit
@@ -64,13 +64,26 @@ class Generator:
 
     @torch.no_grad()
     def decode(self, latents: Tensor, batch_size: int = 100) -> Tensor:
-        """Latents (N, C, H, W), as the network knows them, to images (N, 3, 8 H, 8 W) in [0, 1], on the CPU."""
+        """Latents (N, C, H, W), as the network knows them, to images (N, 3, 8 H, 8 W) in [0, 1], on the CPU.
+
+        Raises:
+            ValueError: the latents are not of this shape, or not finite; or `batch_size` is below 1.
+        """
+        batch_size = require.whole("batch_size", batch_size, 1)
+        layout = f"N {self.vae.config.latent_channels} H W"
+        require.floats("latents", latents, layout, least=1, within=require.FINITE)
         scaled = latents.to(self.vae.device, self.vae.dtype) / self.vae.config.scaling_factor
         images = torch.cat([self.vae.decode(batch).sample.float().cpu() for batch in scaled.split(batch_size)])
         return (images / 2 + 0.5).clamp(0, 1)
 
     def steps(self, labels: Tensor, seeds: Sequence[int], settings: Settings) -> Iterator[diffusion.Step]:
-        """Sample latents a step at a time: for each of the labels (N,), with one seed each."""
+        """Sample latents a step at a time: for each of the labels, integers (N,), with one seed each.
+
+        Raises:
+            ValueError: there are not as many seeds as labels, one of them is not allowed, or the settings make no
+                sense.
+        """
+        require.integers("labels", labels, f"{len(seeds)}", within=(0, self.classes))
         sources = diffusion.generators(seeds)
         config, where = self.network.config, self.network.device
         noise = diffusion.draw_noise(sources, (config.in_chans, config.img_size, config.img_size))
@@ -87,9 +100,16 @@ class Generator:
         )
 
     def images(self, labels: Tensor, seeds: Sequence[int], settings: Settings, batch_size: int = 100) -> Tensor:
-        """Images (N, 3, H, W) in [0, 1] for labels (N,), on the CPU."""
-        batches = zip(labels.split(batch_size), _chunks(seeds, batch_size), strict=True)
-        return torch.cat([self.decode(diffusion.last(self.steps(*batch, settings)).latent) for batch in batches])
+        """Images (N, 3, H, W) in [0, 1] for one or more labels (N,), on the CPU.
+
+        Raises:
+            ValueError: as for `steps`, or `batch_size` is below 1.
+        """
+        require.integers("labels", labels, "N", least=1)
+        batch_size = require.whole("batch_size", batch_size, 1)
+        batches = (slice(start, start + batch_size) for start in range(0, max(len(labels), len(seeds)), batch_size))
+        ends = (diffusion.last(self.steps(labels[batch], seeds[batch], settings)).latent for batch in batches)
+        return torch.cat([self.decode(latents) for latents in ends])
 
 
 def load_generator(scale: str | None = None, device: torch.device | None = None) -> Generator:
@@ -97,12 +117,13 @@ def load_generator(scale: str | None = None, device: torch.device | None = None)
 
     Raises:
         AssetError: one of them could not be had.
+        ValueError: one of them is not what it should be.
     """
     scale = runtime.scale() if scale is None else runtime.as_scale(scale)
     where = runtime.device() if device is None else device
     kind = runtime.dtype(where)
     network = load_uvit(fetch("uvit", scale)).to(where, kind)
-    vae = AutoencoderKL.from_pretrained(fetch("vae", scale)).eval().to(where, kind)
+    vae = checkpoints.load(AutoencoderKL, fetch("vae", scale)).to(where, kind)
     return Generator(network, vae, FASHION_CLASSES if scale == "mini" else imagenet_classes())
 
 
@@ -114,8 +135,13 @@ def imagenet_classes() -> tuple[str, ...]:
 
 
 def sample_seed(seed: int, k: int) -> int:
-    """The seed of sample k in the run with `seed`: runs with different seeds share none."""
-    return int(np.random.SeedSequence([seed, k]).generate_state(1, np.uint64)[0] >> 1)
+    """The seed of sample k in the run with `seed`: runs with different seeds share none.
+
+    Raises:
+        ValueError: one of the two is no whole number of at least 0.
+    """
+    entropy = [require.whole("seed", seed, 0), require.whole("k", k, 0)]
+    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
 
 
 def chosen_classes(words: str, generator: Generator) -> list[int]:
@@ -127,15 +153,15 @@ def chosen_classes(words: str, generator: Generator) -> list[int]:
     if words.strip() == "all":
         return list(range(generator.classes))
     names = {name.lower(): label for label, name in enumerate(generator.class_names)}
+    known_as = names | {str(label): label for label in range(generator.classes)}
     labels = []
     for word in (word.strip() for word in words.split(",")):
-        label = int(word) if word.isdecimal() else names.get(word.lower(), -1)
-        if not 0 <= label < generator.classes:
+        if word.lower() not in known_as:
             known = f"0 to {generator.classes - 1}" + (
                 f", or {', '.join(names)}" if len(names) <= 20 else ", or a name"
             )
             raise ValueError(f"{word!r} is no class: choose from {known}.")
-        labels.append(label)
+        labels.append(known_as[word.lower()])
     return labels
 
 
@@ -160,15 +186,20 @@ def sample_to_folder(
         out: a folder, new or from an interrupted run with the same request.
 
     Raises:
-        ValueError: `out` holds the samples of another request, or parts of them are missing at the end.
+        ValueError: `out` holds the samples of another request, or parts of them are missing at the end; there are no
+            labels, or one of them is no class; or a number is not allowed.
     """
     seeds = [sample_seed(seed, k) for k in range(len(labels))]
+    asked = torch.tensor(labels, dtype=torch.int64)
+    require.integers("labels", asked, "N", least=1, within=(0, generator.classes))
+    generator.steps(asked[:1], seeds[:1], settings)  # what makes no sense in them is refused before `out` is claimed
 
     def make(mine: slice) -> np.ndarray:
-        return as_bytes(generator.images(torch.tensor(labels[mine]), seeds[mine], settings, batch_size))
+        return as_bytes(generator.images(asked[mine], seeds[mine], settings, batch_size))
 
     def finish(images: np.ndarray) -> dict[str, np.ndarray]:
-        Image.fromarray(grid(images)).save(out / "grid.png")
+        with files.draft(out / "grid.png") as partial:
+            Image.fromarray(grid(images)).save(partial, "PNG")
         return {"images": images, "labels": np.array(labels), "seeds": np.array(seeds)}
 
     request = {"labels": list(labels), "seed": seed, "batch_size": batch_size} | asdict(settings)
@@ -176,8 +207,18 @@ def sample_to_folder(
 
 
 def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
-    """Images (N, H, W, 3) as one picture, row by row; as square as can be unless the columns are given."""
-    columns = columns or int(np.ceil(len(images) ** 0.5))
+    """One or more images (N, H, W, 3) as one picture, row by row.
+
+    Args:
+        columns: images in a row, at most; None for a grid as square as can be.
+
+    Raises:
+        ValueError: there are no images, they have another shape, or the columns are not at least 1.
+    """
+    if images.ndim != 4 or images.shape[3] != 3 or 0 in images.shape:
+        raise ValueError(f"images of shape {images.shape} make no grid: one or more of (N, H, W, 3) are due.")
+    columns = int(np.ceil(len(images) ** 0.5)) if columns is None else require.whole("columns", columns, 1)
+    columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     filled = np.zeros((rows * columns, *images.shape[1:]), images.dtype)
     filled[: len(images)] = images
@@ -186,9 +227,10 @@ def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
 
 
 def as_bytes(images: Tensor) -> np.ndarray:
-    """Images (..., 3, H, W) in [0, 1] as bytes (..., H, W, 3)."""
+    """Images (..., 3, H, W) in [0, 1] as bytes (..., H, W, 3).
+
+    Raises:
+        ValueError: the images are not as described.
+    """
+    require.floats("images", images, "... 3 H W", within=require.UNIT)
     return rearrange((images * 255).round().to(torch.uint8), "... c h w -> ... h w c").numpy()
-
-
-def _chunks(values: Sequence, size: int) -> Iterator[Sequence]:
-    return (values[start : start + size] for start in range(0, len(values), size))

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tutorial_utils import files, require
+
 Progress = Callable[[int, int], None]
 """Called with the number of finished batches and of all, from each process."""
 
@@ -33,15 +35,19 @@ def fill(
     Args:
         out: a folder, new or from an interrupted run with the same request; a finished one is left alone.
         request: all that the samples depend on, as JSON can say it.
-        count: how many samples.
+        count: how many samples, at least 1.
+        batch_size: samples in a batch, at least 1.
         make: called with the numbers of a batch, returns its samples (N, ...).
         finish: called once with all samples, returns the arrays of `samples.npz`.
 
     Raises:
-        ValueError: `out` holds the samples of another request, or parts of them are missing at the end.
+        ValueError: `out` holds the samples of another request, or parts of them are missing or damaged at the end; or
+            a number is below 1.
     """
     from accelerate import PartialState
 
+    require.whole("count", count, 1)
+    require.whole("batch_size", batch_size, 1)
     processes = PartialState()
     with processes.main_process_first():  # the others then find the request in place
         _claim(out, request)
@@ -73,15 +79,22 @@ def _claim(out: Path, request: dict) -> None:
     """Write down what a folder is for, or make sure that it is for this."""
     path = out / "request.json"
     if path.exists():
-        if json.loads(path.read_text()) != json.loads(json.dumps(request)):
+        if _read_request(path) != json.loads(json.dumps(request)):
             raise ValueError(f"{out} holds the samples of another request (see {path}): choose another folder.")
         return
     if (out / "samples.npz").exists():
         raise ValueError(f"{out} holds samples.npz, but not what was asked for: choose another folder.")
     (out / "parts").mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".partial")
-    draft.write_text(json.dumps(request, indent=2) + "\n")
-    draft.replace(path)
+    with files.draft(path) as partial:
+        partial.write_text(json.dumps(request, indent=2) + "\n", encoding="utf-8")
+
+
+def _read_request(path: Path) -> object:
+    """What a request says; None, which no request is, if it is damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
 
 
 def _read(parts: list[Path]) -> np.ndarray:
@@ -89,11 +102,17 @@ def _read(parts: list[Path]) -> np.ndarray:
     if missing := [part.name for part in parts if not part.exists()]:
         folder = parts[0].parent
         raise ValueError(f"{folder} lacks {', '.join(missing)}: all machines must share the folder {folder.parent}.")
-    return np.concatenate([np.load(part, allow_pickle=False)["samples"] for part in parts])
+    return np.concatenate([_read_part(part) for part in parts])
+
+
+def _read_part(part: Path) -> np.ndarray:
+    try:
+        with np.load(part, allow_pickle=False) as saved:
+            return saved["samples"]
+    except Exception as error:  # a damaged file makes zipfile and numpy raise a dozen types
+        raise ValueError(f"{part} is damaged: delete it and ask again, so that it is made anew.") from error
 
 
 def _write_npz(path: Path, **arrays: np.ndarray) -> None:
-    draft = path.with_suffix(".partial")
-    with draft.open("wb") as file:
+    with files.draft(path) as partial, partial.open("wb") as file:
         np.savez(file, **arrays)
-    draft.replace(path)

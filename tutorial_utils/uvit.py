@@ -17,10 +17,9 @@ import torch.nn.functional as F
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from einops import rearrange
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from tutorial_utils import weights
+from tutorial_utils import checkpoints, require, weights
 
 IMAGENET256_HUGE = {
     "img_size": 32,
@@ -40,7 +39,7 @@ IMAGENET256_HUGE = {
 PUBLISHED = {"imagenet256_uvit_huge.pth": IMAGENET256_HUGE}
 
 
-def timestep_embedding(times: Tensor, dim: int, max_period: float = 10_000.0) -> Tensor:
+def timestep_embedding(times: Tensor, dim: int) -> Tensor:
     """Cosines and sines of the times at `dim / 2` frequencies, as positions are encoded in Vaswani et al. 2017.
 
     Args:
@@ -49,9 +48,15 @@ def timestep_embedding(times: Tensor, dim: int, max_period: float = 10_000.0) ->
 
     Returns:
         (N, dim), float32.
+
+    Raises:
+        ValueError: the times are not (N,), or there are too few features or an odd number.
     """
+    require.floats("times", times, "N")
+    if dim < 2 or dim % 2:
+        raise ValueError(f"dim={dim} must be even and at least 2.")
     half = dim // 2
-    frequencies = torch.exp(-math.log(max_period) / half * torch.arange(half, device=times.device))
+    frequencies = torch.exp(-math.log(10_000) / half * torch.arange(half, device=times.device))
     angles = times.float()[:, None] * frequencies
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 
@@ -232,6 +237,8 @@ class UViT(ModelMixin, ConfigMixin):
         side, channels, classes = self.config.img_size, self.config.in_chans, self.config.num_classes
         if x.ndim != 4 or x.shape[1:] != (channels, side, side):
             raise ValueError(f"x has the shape {tuple(x.shape)}; this network takes (N, {channels}, {side}, {side}).")
+        if x.dtype != self.pos_embed.dtype and not torch.is_autocast_enabled(x.device.type):
+            raise ValueError(f"x is {x.dtype}, and this network {self.pos_embed.dtype}: bring one to the other's type.")
         if times.shape != x.shape[:1] or not times.is_floating_point():
             raise ValueError(
                 f"times are {times.dtype} of shape {tuple(times.shape)}; one float per sample, ({len(x)},), is due."
@@ -294,17 +301,10 @@ def load_uvit(folder: Path) -> UViT:
 
 
 def _read_saved(folder: Path) -> UViT:
-    """A folder that `save_pretrained` wrote; diffusers would warn of weights that do not fit, and invent some."""
-    if (kind := UViT.load_config(folder).get("_class_name")) != UViT.__name__:
+    """A folder that `save_pretrained` wrote."""
+    if (kind := checkpoints.read_config(folder / "config.json").get("_class_name")) != UViT.__name__:
         raise ValueError(f"{folder} holds a {kind}, not a {UViT.__name__}.")
-    try:
-        network, found = UViT.from_pretrained(folder, use_safetensors=True, output_loading_info=True)
-    except (OSError, RuntimeError, SafetensorError) as error:
-        raise ValueError(f"{folder} could not be read as a U-ViT: {error}") from error
-    problems = {name: keys for name, keys in found.items() if keys}
-    if problems:
-        raise ValueError(f"{folder} does not hold this U-ViT's weights: {problems}.")
-    return network.eval().requires_grad_(False)
+    return checkpoints.load(UViT, folder, exact=True).requires_grad_(False)
 
 
 def read_published(path: Path, config: dict) -> UViT:
@@ -315,10 +315,11 @@ def read_published(path: Path, config: dict) -> UViT:
         config: the arguments of `UViT`, such as `IMAGENET256_HUGE`.
 
     Raises:
-        ValueError: the file is no such state dict, or its tensors are not those of this architecture.
+        ValueError: the file is no such state dict, or its tensors are not those of this architecture, or not finite.
     """
     refusal = f"{path} does not hold this U-ViT's weights"
     network = weights.network_with(weights.read(path), lambda: UViT(**config), refusal)
+    checkpoints.require_finite(network, path)
     return network.float().eval().requires_grad_(False)
 
 

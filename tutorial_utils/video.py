@@ -21,6 +21,9 @@ from PIL import Image, PngImagePlugin
 
 from tutorial_utils.plotting import ACCENT, DPI, LessonFigure
 
+LARGEST = 10_000
+"""Pixels along a side of a grid, at most."""
+
 GAP = 8
 """Pixels between the videos of a grid, and around it."""
 
@@ -137,7 +140,7 @@ def animate(
 
     Raises:
         ValueError: there are no videos, they differ in F, H or W, or one of them is not as described; `captions` or
-            `right` is not of length N; `columns` or `fps` is too small.
+            `right` is not of length N; `columns` or `fps` is too small; or the grid would be too large.
     """
     videos = [_as_frames(video, f"videos[{index}]") for index, video in enumerate(videos)]
     if not videos:
@@ -159,11 +162,11 @@ def animate(
         raise ValueError(f"columns={columns}; choose 1 or more.")
 
     factor = max(1, side // videos[0].shape[2])
-    tiles = [repeat(video, "f h w c -> f (h a) (w b) c", a=factor, b=factor) for video in videos]
-    count, height, width = tiles[0].shape[:3]
-    background, corners = _draw_captions(captions, right, title, min(columns, len(tiles)), height, width)
+    count, height, width = len(videos[0]), factor * videos[0].shape[1], factor * videos[0].shape[2]
+    background, corners = _draw_captions(captions, right, title, min(columns, len(videos)), height, width)
     frames = repeat(background, "h w c -> f h w c", f=count).copy()
-    for tile, (top, left) in zip(tiles, corners, strict=True):
+    for video, (top, left) in zip(videos, corners, strict=True):
+        tile = repeat(video, "f h w c -> f (h a) (w b) c", a=factor, b=factor)
         frames[:, top : top + height, left : left + width] = tile
     words = f"{_number(len(videos), 'video')} of {_number(count, 'frame')}"
     return Animation(frames, fps, f"{title}: {words}" if title else words)
@@ -207,7 +210,8 @@ def _draw_captions(
     """
     figure = LessonFigure(dpi=DPI, facecolor="white")
     canvas = FigureCanvasAgg(figure)
-    style = {"ha": "center", "va": "bottom", "transform": IdentityTransform()}  # in pixels, counted from below
+    # places in pixels, counted from below; and a prompt with dollars is no formula
+    style = {"ha": "center", "va": "bottom", "transform": IdentityTransform(), "parse_math": False}
     heading = figure.text(0, 0, title, fontsize=11, color="black", **style)
     labels = [
         figure.text(0, 0, caption, fontsize=9, color="black" if good else ACCENT, **style)
@@ -224,6 +228,11 @@ def _draw_captions(
     start = title_height + GAP if title else GAP // 2
     total_width = max(columns * cell_width, title_width) + GAP
     total_height = start + math.ceil(len(captions) / columns) * cell_height + GAP // 2
+    if max(total_width, total_height) > LARGEST:
+        raise ValueError(
+            f"the grid would have {total_width:,} x {total_height:,} pixels, and {LARGEST:,} a side is the most: "
+            "choose shorter captions, fewer videos, other columns or a smaller side."
+        )
     margin = (total_width - columns * cell_width) // 2
 
     figure.set_size_inches(total_width / DPI, total_height / DPI)

@@ -211,7 +211,7 @@ def test_unsuitable_videos_are_refused(judge, truth, scenes):
         judge_videos(judge, truth.transpose(1, 2), scenes)
     with pytest.raises(ValueError, match="torch.uint8"):
         judge_videos(judge, truth.byte(), scenes)
-    with pytest.raises(ValueError, match=r"\(0, 8, 3, 64, 64\).*one clip or more"):
+    with pytest.raises(ValueError, match=r"\(0, 8, 3, 64, 64\).* N at least 1"):
         adherence.read_scenes(judge, truth[:0])
     with pytest.raises(ValueError, match="12 videos were given for 11 scenes"):
         judge_videos(judge, truth, scenes[:11])

@@ -455,7 +455,7 @@ def test_a_scheduler_that_cannot_start_from_pure_noise_is_refused_with_those_tha
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"steps": 0}, "steps=0 must be at least 1"),
+        ({"steps": 0}, "steps=0 must be a whole number from 1 to 1,000"),
         ({"steps": -3}, "steps=-3"),
         ({"guidance_interval": (2.0, 1.0)}, r"guidance_interval=\(2.0, 1.0\)"),
         ({"guidance_interval": (1.0, 1.0)}, r"guidance_interval=\(1.0, 1.0\)"),

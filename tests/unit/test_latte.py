@@ -300,7 +300,7 @@ def test_an_asset_is_fetched_by_its_name_and_scale(folder, monkeypatch):
 
 
 def test_eight_bits_are_for_the_two_large_parts():
-    parts = latte._eight_bit_weights().quant_mapping
+    parts = {name: options["quantization_config"] for name, options in latte._eight_bit_weights().items()}
     assert set(parts) == {"transformer", "text_encoder"} and all(part.load_in_8bit for part in parts.values())
     assert isinstance(parts["transformer"], diffusers.BitsAndBytesConfig)
 

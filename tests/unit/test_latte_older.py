@@ -274,7 +274,7 @@ def test_an_incomplete_folder_is_refused_and_what_is_missing_is_named(folder, tm
 @pytest.mark.parametrize("missing", ["text_encoder/model.safetensors", "vae/diffusion_pytorch_model.safetensors"])
 def test_a_part_without_its_weights_is_refused(folder, tmp_path, missing):
     model = linked(folder, tmp_path, f"t2v_required_models/{missing}")
-    with pytest.raises(ValueError, match=f"t2v_required_models could not be read: .*{INSTEAD}"):
+    with pytest.raises(ValueError, match=f"t2v_required_models/.* could not be read.*{INSTEAD}"):
         load_pipeline(configured(model), device=CPU)
 
 

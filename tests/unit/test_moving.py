@@ -83,5 +83,5 @@ def test_sprites_are_of_the_scenes_garment():
 def test_wrong_sprites_are_refused():
     with pytest.raises(ValueError, match="2 sprites were given for 1 scenes"):
         render(torch.rand(2, 1, 28, 28), scene(), source())
-    with pytest.raises(ValueError, match="images have the shape"):
+    with pytest.raises(ValueError, match=r"images are .*\(1, 1, 32, 32\)"):
         render(torch.rand(1, 1, 32, 32), scene(), source())

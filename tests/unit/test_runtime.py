@@ -101,7 +101,7 @@ def test_threads_are_as_many_as_asked_for_or_as_there_are_cores(threads):
 
 @pytest.mark.parametrize("count", [0, -2])
 def test_less_than_one_thread_is_an_error(count, threads):
-    with pytest.raises(ValueError, match=f"count={count} must be at least 1"):
+    with pytest.raises(ValueError, match=f"count={count} must be a whole number from 1"):
         runtime.use_threads(count)
 
 

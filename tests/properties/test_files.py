@@ -1,0 +1,243 @@
+"""Data sets, copies in a cache, folders of samples: whatever is in a file, and whenever the writing was interrupted."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import models
+import nbformat.v4
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import REFUSED, attempt
+
+from tutorial_utils import assets, datasets, downloads, execution, files, runtime, sampling, shards, uvit
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("files")
+
+
+# --- Data sets ------------------------------------------------------------------------------------------------------
+
+
+shapes = st.lists(st.integers(0, 3) | st.sampled_from([2**16, 2**31, 2**32 - 1]), max_size=5)
+
+
+@given(
+    start=st.sampled_from([b"\0\0\x08", b"\0\0\x0d", b"PK", b""]),
+    shape=shapes,
+    axes=st.integers(0, 255) | st.none(),
+    body=st.binary(max_size=30),
+)
+def test_any_unpacked_bytes_are_an_idx_file_or_refused(folder, start, shape, axes, body):
+    header = start + bytes([len(shape) if axes is None else axes]) + np.array(shape, ">u4").tobytes()
+    path = folder / "any.gz"
+    path.write_bytes(gzip.compress(header + body))
+    array = attempt(datasets.read_idx, path)
+    if array is not REFUSED:
+        assert array.dtype == np.uint8 and array.nbytes <= len(shape) * 4 + len(body)
+
+
+@given(content=st.binary(max_size=60), kept=st.integers(0, 40))
+def test_any_bytes_are_a_packed_file_or_refused(folder, content, kept):
+    path = folder / "any.gz"
+    for damaged in (content, gzip.compress(b"\0\0\x08\x01\0\0\0\x02ab")[:kept] + content):
+        path.write_bytes(damaged)
+        attempt(datasets.read_idx, path)
+    assert attempt(datasets.read_idx, folder / "missing.gz") is REFUSED
+
+
+def test_a_small_file_that_unpacks_to_very_much_is_refused(folder, monkeypatch):
+    monkeypatch.setattr(datasets, "_IDX_BYTES", 2**16)
+    path = folder / "bomb.gz"
+    path.write_bytes(gzip.compress(b"\0\0\x08\x01\x00\x10\x00\x00" + bytes(2**20)))
+    assert attempt(datasets.read_idx, path) is REFUSED
+
+
+@settings(max_examples=10)
+@given(data=st.data())
+def test_volumes_with_an_array_spoiled_are_refused(folder, data):
+    path, counts = folder / "volumes.npz", {"train": 971, "val": 161, "test": 610}
+    arrays = {f"{split}_labels": np.zeros((count, 1), np.uint8) for split, count in counts.items()}
+    arrays |= {f"{split}_images": np.zeros((count, 28, 28, 28), np.uint8) for split, count in counts.items()}
+    name = data.draw(st.sampled_from(sorted(arrays)))
+    spoil = data.draw(
+        st.sampled_from(
+            [
+                lambda array: array[:-1],
+                lambda array: array[0],
+                lambda array: array[:0],
+                lambda array: array.astype(np.float32),
+                lambda array: array.astype(object),
+                lambda array: np.array(["text"]),
+                lambda array: array.astype(np.int64) - 1,
+            ]
+        )
+    )
+    np.savez_compressed(path, **arrays | {name: spoil(arrays[name])})
+    assert attempt(datasets.read_organmnist3d, path, "a test") is REFUSED
+
+
+@given(content=st.binary(max_size=60))
+def test_any_bytes_are_volumes_or_refused(folder, content):
+    path = folder / "any.npz"
+    path.write_bytes(content)
+    assert attempt(datasets.read_organmnist3d, path, "a test") is REFUSED
+
+
+# --- Copies in a cache ------------------------------------------------------------------------------------------------
+
+
+ASSET = assets.Asset(
+    name="thing",
+    scale="full",
+    kind="hub",
+    title="A thing",
+    licence="none",
+    source="a test",
+    files=(assets.AssetFile("a.json"), assets.AssetFile("b.safetensors"), assets.AssetFile("c/d.bin", bytes=3)),
+    huggingface="a/thing",
+)
+SOUND = {"a.json": b"{}", "b.safetensors": b"\2\0\0\0\0\0\0\0{}", "c/d.bin": b"abc"}
+contents = st.fixed_dictionaries(
+    {}, optional={name: st.just(sound) | st.binary(max_size=20) for name, sound in SOUND.items()}
+)
+recorded = st.fixed_dictionaries({"bytes": st.integers(-1, 9), "sha256": st.text(max_size=3)})
+stamps = st.binary(max_size=20) | st.builds(
+    lambda entries: json.dumps({"files": entries}).encode(), st.dictionaries(st.sampled_from(sorted(SOUND)), recorded)
+)
+
+
+@given(content=contents, stamp=st.none() | stamps)
+def test_a_copy_with_any_content_is_sound_or_what_is_wrong_is_said(tmp_path_factory, content, stamp):
+    root = tmp_path_factory.mktemp("cache")
+    copy = root / ASSET.folder_name
+    for name, data in content.items():
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_bytes(data)
+    copy.mkdir(exist_ok=True)
+    if stamp is not None:
+        (copy / assets.STAMP).write_bytes(stamp)
+    assert isinstance(attempt(assets.read_stamp, copy), dict | None)
+    by_manifest = attempt(assets.manifest_problems, ASSET, copy)
+    for found in (by_manifest, attempt(assets.damage, ASSET, copy), attempt(assets.copy_problems, ASSET, root)):
+        assert all(path.is_relative_to(copy) and str(path) in problem for path, problem in found.items())
+    assert not by_manifest or attempt(assets.damage, ASSET, copy)
+    if not by_manifest:
+        (copy / assets.STAMP).unlink(missing_ok=True)
+        attempt(assets.adopt, ASSET, copy)
+        attempt(assets.write_stamp, ASSET, copy, "a test")
+        assert not attempt(assets.damage, ASSET, copy) and not attempt(assets.copy_problems, ASSET, root)
+    assert attempt(assets.edition, ASSET, copy / assets.STAMP) is None if (copy / assets.STAMP).exists() else True
+
+
+def test_what_is_said_of_a_disk_holds_for_folders_that_are_not_there_yet(tmp_path, monkeypatch):
+    monkeypatch.setenv("TUTORIAL_DATA", str(tmp_path))
+    monkeypatch.setattr(assets, "_user_cache", lambda: tmp_path / "own")
+    assert attempt(assets.free_bytes, tmp_path / "a" / "b") > 0
+    assert attempt(assets.writable, tmp_path / "a" / "b")
+    assert attempt(assets.destination, ASSET) == tmp_path / ASSET.folder_name
+    assert str(ASSET.name) in attempt(assets.remedy, ASSET)
+    assert [source.label.split()[0] for source in attempt(downloads.sources, ASSET)] == ["Hugging"]
+
+
+@given(count=st.integers(0, 10**13))
+def test_a_number_of_bytes_is_said_in_few_letters(count):
+    number, unit = attempt(assets.readable, count).split()
+    assert float(number) * {"MB": 1e6, "GB": 1e9}[unit] == pytest.approx(count, rel=0.06, abs=1e5)
+
+
+# --- Folders of samples -----------------------------------------------------------------------------------------------
+
+
+@given(
+    count=st.integers(0, 7),
+    batch_size=st.integers(-1, 9) | st.just(10**30),
+    stops=st.lists(st.integers(1, 4), max_size=3),
+)
+def test_a_folder_is_filled_in_order_however_often_it_is_interrupted(tmp_path_factory, count, batch_size, stops):
+    out = tmp_path_factory.mktemp("samples")
+
+    def fill(calls: int) -> object:
+        def make(mine: slice) -> np.ndarray:
+            nonlocal calls
+            calls -= 1
+            if calls < 0:
+                raise KeyboardInterrupt
+            return np.arange(count)[mine]
+
+        return attempt(
+            shards.fill, out, {}, count, batch_size, make, lambda samples: {"n": samples}, lambda done, total: None
+        )
+
+    for calls in stops:
+        try:
+            fill(calls)
+        except KeyboardInterrupt:
+            assert not (out / "samples.npz").exists()
+    filled = fill(100)
+    assert (filled is REFUSED) == (count < 1 or batch_size < 1)
+    if filled is not REFUSED:
+        with np.load(out / "samples.npz") as saved:
+            assert saved["n"].tolist() == list(range(count))
+
+
+@given(labels=st.lists(st.integers(-1, 4), max_size=4), seed=st.integers(-1, 2), batch_size=st.integers(-1, 3))
+def test_any_labels_are_sampled_or_refused(tmp_path_factory, labels, seed, batch_size):
+    out, quick = tmp_path_factory.mktemp("uvit"), sampling.Settings(steps=1)
+    done = attempt(sampling.sample_to_folder, models.generator(), labels, seed, quick, out, batch_size)
+    sensible = labels and all(0 <= label <= 2 for label in labels) and seed >= 0 and batch_size >= 1
+    assert (done is not REFUSED) == bool(sensible) == (out / "samples.npz").exists()
+
+
+@given(before=st.none() | st.binary(max_size=5), after=st.binary(max_size=5), fails=st.booleans())
+def test_a_draft_becomes_the_file_or_leaves_it_as_it_was(folder, before, after, fails):
+    path = folder / "draft"
+    path.unlink(missing_ok=True)
+    if before is not None:
+        path.write_bytes(before)
+    try:
+        with attempt(files.draft, path) as partial:
+            partial.write_bytes(after)
+            if fails:
+                raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        pass
+    assert (path.read_bytes() if path.exists() else None) == (before if fails else after)
+
+
+@settings(max_examples=5)
+@given(text=st.text(max_size=20))
+def test_a_notebook_with_any_text_is_written_and_read_again(folder, text):
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text)])
+    attempt(execution.write_notebook, notebook, folder / "any.ipynb")
+    assert attempt(execution.read_notebook, folder / "any.ipynb").cells[0].source == text
+    attempt(execution.write_html, notebook, folder / "any.html")
+    assert (folder / "any.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
+# --- Networks -------------------------------------------------------------------------------------------------------
+
+
+sizes = st.integers(-1, 9)
+
+
+@given(img_size=sizes, patch_size=sizes, embed_dim=sizes, depth=sizes, num_heads=sizes, num_classes=st.integers(-2, 4))
+def test_sizes_make_a_network_that_answers_or_are_refused(**given):
+    sizes = {name: given[name] for name in ("img_size", "patch_size", "embed_dim", "depth", "num_heads", "num_classes")}
+    if attempt(uvit.require_sizes, **sizes) is REFUSED:
+        assert attempt(uvit.UViT, **sizes) is REFUSED
+        return
+    network = attempt(uvit.UViT, **sizes, in_chans=1)
+    labels = torch.zeros(1, dtype=torch.int64) if network.null_label is not None else None
+    x = torch.zeros(1, 1, sizes["img_size"], sizes["img_size"])
+    assert network(x, torch.ones(1), labels).shape == x.shape
+
+
+def test_the_precision_of_a_cpu_is_single():
+    assert attempt(runtime.dtype, torch.device("cpu")) == torch.float32

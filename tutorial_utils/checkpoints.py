@@ -1,0 +1,77 @@
+"""Checkpoints as diffusers and transformers save them: loaded whole, or refused."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from torch import nn
+
+Part = TypeVar("Part")
+
+
+def load(kind: type[Part], folder: Path, *, exact: bool = False, **options: Any) -> Part:
+    """A network in eval mode, or another part of a model such as an image processor, from its folder on this machine.
+
+    The two libraries warn of weights that are missing, and invent some: here that is an error. Weights are read from
+    safetensors only, which can hold no code, unless `options` say ``use_safetensors=None``: then a pickle will do, in
+    which code is refused.
+
+    Args:
+        kind: a class of diffusers or transformers with `from_pretrained`, to which `options` go.
+        exact: whether surplus weights are an error, too; if not, they are left out.
+
+    Raises:
+        ValueError: the folder holds something else, or a part of it is missing, damaged, infinite or not a number.
+    """
+    is_network = issubclass(kind, nn.Module)
+    if is_network:
+        options = {"use_safetensors": True, "output_loading_info": True} | options
+        read_config(folder / "config.json")  # of a text in its place diffusers would think as of a model on the Hub
+    try:
+        part = kind.from_pretrained(folder, local_files_only=True, **options)
+    except Exception as error:  # each of the libraries and of the file formats has its own
+        raise ValueError(f"{folder} could not be read as a {kind.__name__}: {_short(error)}") from error
+    if is_network:
+        part, found = part
+        if absent := [*found["missing_keys"], *found["mismatched_keys"]]:
+            raise ValueError(f"{folder} lacks weights of a {kind.__name__}: {_listed(absent)}")
+        if exact and (surplus := found["unexpected_keys"]):
+            raise ValueError(f"{folder} holds weights that a {kind.__name__} lacks: {_listed(surplus)}")
+        require_finite(part, folder)
+    return part
+
+
+def require_finite(network: nn.Module, source: Path) -> None:
+    """Raise ValueError, which names the file or folder, unless all weights are numbers."""
+    wrong = [name for name, weight in network.named_parameters() if not weight.isfinite().all()]
+    if wrong:
+        names = _listed(wrong)
+        raise ValueError(f"{source} holds weights that are infinite or not a number: {names} Fetch it again.")
+
+
+def read_config(path: Path) -> dict:
+    """The keys and values of a .json file.
+
+    Raises:
+        ValueError: the file is missing, or it holds something else.
+    """
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} could not be read: {_short(error)}") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} must hold keys and their values, and it holds a {type(config).__name__}.")
+    return config
+
+
+def _listed(names: Iterable[object]) -> str:
+    return _short(", ".join(map(str, names)))
+
+
+def _short(message: object) -> str:
+    """A message as one sentence: a checkpoint of another network lacks a thousand weights."""
+    return f"{textwrap.shorten(str(message), 300, placeholder=' …').rstrip('.')}."

@@ -1,0 +1,15 @@
+"""Files that are there as a whole or not at all, whenever a program is interrupted."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def draft(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path` to write to, which becomes `path` if the ``with`` block comes to its end."""
+    partial = path.with_name(f"{path.name}.partial")
+    yield partial
+    partial.replace(path)

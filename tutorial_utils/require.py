@@ -1,0 +1,82 @@
+"""What the public functions ask of the tensors and numbers that they are given, in one place and in the same words."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+UNIT = (0.0, 1.0)
+"""Bounds of the pixels of an image."""
+
+FINITE = (-math.inf, math.inf)
+"""Bounds of anything that is a number at all."""
+
+SLACK = 1e-3
+"""So far beyond its bounds a float may be, for resampling and half precision round."""
+
+
+def floats(
+    name: str, values: Tensor, layout: str, *, least: int = 0, within: tuple[float, float] | None = None
+) -> None:
+    """Raise ValueError unless a tensor of floats is as described.
+
+    Args:
+        name: what the caller calls the tensor.
+        layout: its axes, such as ``"N 3 H W"``, or the last of them, such as ``"... H W"``. A number is a length; a
+            letter is any length of at least 1, the same wherever it stands.
+        least: how large N must be; 0 allows for an empty batch.
+        within: bounds of the values, none of which may then be infinite or NaN; None if they may be anything.
+    """
+    _require_layout(name, values, layout, least, "floats", values.is_floating_point())
+    if within is None or not values.numel():
+        return
+    low, high = (bound.item() for bound in values.aminmax())  # NaN if there is one anywhere
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ValueError(f"{int((~values.isfinite()).sum())} values of the {name} are infinite or not a number.")
+    if low < within[0] - SLACK or high > within[1] + SLACK:
+        raise ValueError(f"{name} go from {low:g} to {high:g}: bring them to {within[0]:g} to {within[1]:g} first.")
+
+
+def integers(name: str, values: Tensor, layout: str, *, least: int = 0, within: tuple[int, int] | None = None) -> None:
+    """As `floats`, a ValueError for anything but whole numbers: labels, indices and corners."""
+    is_whole = str(values.dtype).startswith(("torch.int", "torch.uint"))
+    _require_layout(name, values, layout, least, "whole numbers", is_whole)
+    if within is None or not values.numel():
+        return
+    low, high = (bound.item() for bound in values.aminmax())
+    if low < within[0] or high > within[1]:
+        raise ValueError(f"{name} go from {low} to {high}: {within[0]} to {within[1]} is allowed.")
+
+
+def whole(name: str, value: int, least: int, most: int | None = None) -> int:
+    """`value` as an int; a ValueError that names it unless it is a whole number within bounds."""
+    number = operator.index(value) if hasattr(value, "__index__") else None
+    if number is None or number < least or (most is not None and number > most):
+        allowed = f"of at least {least}" if most is None else f"from {least} to {most:,}"
+        raise ValueError(f"{name}={value!r} must be a whole number {allowed}.")
+    return number
+
+
+def _require_layout(name: str, values: Tensor, layout: str, least: int, kind: str, is_kind: bool) -> None:
+    axes = layout.split()
+    if not is_kind or not _fits(tuple(values.shape), axes, least):
+        some = f", with N at least {least}" if least else ""
+        raise ValueError(f"{name} are {values.dtype} {tuple(values.shape)}: {kind} ({', '.join(axes)}) are due{some}.")
+
+
+def _fits(shape: tuple[int, ...], axes: list[str], least: int) -> bool:
+    if axes[0] == "...":
+        axes = axes[1:]
+        shape = shape[len(shape) - len(axes) :]
+    if len(shape) != len(axes):
+        return False
+    lengths = dict(zip(axes, shape, strict=True))  # of a letter that stands twice, the second length
+    least_of = {axis: least if axis == "N" else 1 for axis in axes}
+    return all(
+        length == int(axis) if axis.isdecimal() else length == lengths[axis] >= least_of[axis]
+        for axis, length in zip(axes, shape, strict=True)
+    )
