@@ -20,7 +20,7 @@ classroom: hub  ## one server for a class, on Linux: sudo make classroom LEARNER
 	@$(RUN) classroom $(LEARNERS)
 
 classroom-test: hub  ## several learners at once on that server, as root
-	@$(RUN) pytest -m classroom tests/classroom
+	@$(RUN) pytest -m '' tests/classroom
 
 hub: setup
 	@$(RUN) pip install --quiet --no-build-isolation --constraint constraints.txt --editable .[classroom]
@@ -31,11 +31,11 @@ lint: setup  ## what pre-commit checks
 bench: setup  ## speed, as ratios against a baseline of the same run
 	@for benchmark in tests/benchmarks/bench_*.py; do .venv/bin/python $$benchmark || exit 1; done
 
-report: setup  ## measure everything (an hour) and write docs/report.md
+report: setup  ## measure everything (an hour or two) and write docs/report.md
 	@.venv/bin/python tests/benchmarks/report.py
 
 browser: setup  ## every lesson in JupyterLab in a real browser; needs Chromium, such as Debian's package
-	@$(RUN) pip install --quiet --constraint constraints.txt --editable .[browser]
+	@$(RUN) pip install --quiet --no-build-isolation --constraint constraints.txt --editable .[browser]
 	@$(RUN) pytest -m browser tests/browser
 
 setup:

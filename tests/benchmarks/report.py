@@ -36,7 +36,7 @@ TESTS = ("tests/unit/test_faults.py", "tests/properties")
 PAGE = """\
 # What was measured
 
-{machine}, {day}. `make report` writes this page; ratios are against a baseline of the same run.
+{machine}, {day}. `{command}` writes this page; ratios are against a baseline of the same run.
 
 | | |
 |---|---|
@@ -53,7 +53,9 @@ def main() -> None:
     rows = [*notebooks(), *imports(), *headlines(options.quick)]
     table = "\n".join(f"| {what} | {value} |" for what, value in rows)
     draft = options.out.with_suffix(".partial")
-    draft.write_text(PAGE.format(machine=machine(), day=date.today(), rows=table), encoding="utf-8")
+    command = " ".join([".venv/bin/python tests/benchmarks/report.py", *(["--quick"] * options.quick)])
+    page = PAGE.format(machine=machine(), day=date.today(), command=command, rows=table)
+    draft.write_text(page, encoding="utf-8")
     draft.replace(options.out)
     print(options.out.read_text(encoding="utf-8"))
 

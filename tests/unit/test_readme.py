@@ -32,3 +32,10 @@ def test_readme_names_every_make_target_that_exists():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert [target for target in ("notebooks", "test", "lab", "refresh") if target not in targets] == []
     assert [target for target in targets if f"make {target}" not in readme] == []
+
+
+def test_readme_quotes_the_report():
+    section = (ROOT / "README.md").read_text(encoding="utf-8").split("## What was measured")[1].split("\n## ")[0]
+    report = (ROOT / "docs" / "report.md").read_text(encoding="utf-8").splitlines()
+    quoted = re.findall(r"^\| .+ \|$", section, re.MULTILINE)
+    assert quoted and [row for row in quoted if row not in report] == []
