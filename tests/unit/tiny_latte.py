@@ -1,10 +1,15 @@
 """A LattePipeline with random weights, of the miniature's form but smaller: what it draws is noise, but its own."""
 
+import re
+
+import pytest
 import torch
 from diffusers import AutoencoderKL, LattePipeline
 from torch import nn
 
 from tutorial_utils.assets import DATA
+from tutorial_utils.latte import load_pipeline
+from tutorial_utils.latte_config import Config
 from tutorial_utils.recipes.latte import Recipe, TextToVideo, make_pipeline, make_tokenizer
 
 
@@ -19,3 +24,13 @@ def build() -> LattePipeline:
         for block in model.transformer.temporal_transformer_blocks:
             nn.init.normal_(block.attn1.to_out[0].weight, std=0.3)
     return make_pipeline(model, AutoencoderKL.from_pretrained(DATA / "checkpoints/vae-mini").eval())
+
+
+def assert_refused(config: Config, device: str, patterns: list[str]) -> None:
+    """Loading fails with a line for each pattern, in this order, and no other."""
+    with pytest.raises(ValueError) as caught:
+        load_pipeline(config, device=torch.device(device))
+    found = str(caught.value).splitlines()
+    assert len(found) == len(patterns)
+    for line, pattern in zip(found, patterns, strict=True):
+        assert re.search(pattern, line), line
