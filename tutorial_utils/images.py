@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -34,10 +35,11 @@ def load_picture(source: str | Path | bytes) -> Image.Image:
         if file is None:
             raise FileNotFoundError(f"There is no picture at {name}: check the path, relative to {Path.cwd().name}/.")
     try:
-        picture = Image.open(file, formats=FORMATS)
-        (width, height), upright = picture.size, None
-        if SMALLEST <= min(width, height) <= max(width, height) <= LARGEST and width * height <= MOST:
-            upright = _upright(picture)
+        with warnings.catch_warnings(action="ignore"):  # Pillow's, of what is refused here or does not matter
+            picture = Image.open(file, formats=FORMATS)
+            (width, height), upright = picture.size, None
+            if SMALLEST <= min(width, height) <= max(width, height) <= LARGEST and width * height <= MOST:
+                upright = _upright(picture)
     except UnidentifiedImageError as error:
         raise ValueError(f"{name} is not a picture that can be read: save it as PNG or JPEG.") from error
     except Exception as error:  # a damaged file makes Pillow raise a dozen types

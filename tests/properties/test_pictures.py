@@ -12,6 +12,8 @@ from strategies import REFUSED, attempt, texts
 
 from tutorial_utils import images
 
+pytestmark = pytest.mark.filterwarnings("error")  # none reaches a notebook
+
 KINDS = {"PNG": {}, "JPEG": {"quality": 90}, "GIF": {}, "BMP": {}, "TIFF": {}, "WEBP": {"lossless": True}, "PPM": {}}
 MODES = ["1", "L", "P", "RGB", "RGBA", "LA", "CMYK", "YCbCr", "LAB", "HSV", "I", "I;16", "F"]
 
