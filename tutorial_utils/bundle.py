@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tutorial_utils import assets, runtime
 from tutorial_utils.assets import Asset
-from tutorial_utils.downloads import download, draft_of, publish, size_of
+from tutorial_utils.downloads import alone, download, draft_of, publish, size_of
 
 FAT32_LIMIT = 2**32 - 1  # bytes of a file
 
@@ -94,18 +94,22 @@ def add(asset: Asset, out: Path) -> str:
 def _copy(asset: Asset, folder: Path) -> bool:
     """Copy an asset from a cache of this machine, if one has it and the copy is sound; what is not is thrown away."""
     sources = (root / asset.folder_name for root in assets.cache_roots() if not assets.copy_problems(asset, root))
-    source, draft = next(sources, None), draft_of(folder)
+    source = next(sources, None)
     if source is None:
         return False
-    for path in (assets.STAMP, *(file.path for file in asset.files)):
-        (draft / path).parent.mkdir(parents=True, exist_ok=True)
-        if (source / path).exists():
-            shutil.copyfile(source / path, draft / path)
-    damaged = assets.damage(asset, draft)
-    for path in damaged:
-        path.unlink(missing_ok=True)
-    if damaged:
-        return False
-    stamp = assets.read_stamp(source) or {"source": "a folder copied by hand"}
-    publish(asset, draft, folder, stamp["source"])
+    with alone(folder):
+        if folder.exists():  # another process has been faster, while this one waited
+            return not assets.damage(asset, folder)
+        draft = draft_of(folder)
+        for path in (assets.STAMP, *(file.path for file in asset.files)):
+            (draft / path).parent.mkdir(parents=True, exist_ok=True)
+            if (source / path).exists():
+                shutil.copyfile(source / path, draft / path)
+        damaged = assets.damage(asset, draft)
+        for path in damaged:
+            path.unlink(missing_ok=True)
+        if damaged:
+            return False
+        stamp = assets.read_stamp(source) or {"source": "a folder copied by hand"}
+        publish(asset, draft, folder, stamp["source"])
     return True

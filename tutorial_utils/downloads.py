@@ -107,7 +107,7 @@ def download(asset: Asset, root: Path | None = None, damaged: Iterable[Path] = (
 def _fill(asset: Asset, folder: Path, answering: list[Source], damaged: set[Path], tried: list[str]) -> Path:
     """Make a folder complete from the first source that can; the error, if none can, begins with what was `tried`."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
+    with alone(folder):
         damaged |= set(assets.copy_problems(asset, folder.parent))
         if not damaged:  # another process has been faster, while this one waited
             return folder
@@ -186,8 +186,8 @@ def publish(asset: Asset, draft: Path, folder: Path, origin: str) -> Path:
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Let one process at a time download to a folder."""
+def alone(folder: Path) -> Iterator[None]:
+    """Let one process at a time fill a folder."""
     lock = FileLock(f"{folder}.lock")
     try:
         lock.acquire(blocking=False)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -131,6 +133,23 @@ def test_what_this_machine_has_is_copied(hub, full, tmp_path, monkeypatch):
     assert (status, outcomes["net"], outcomes["set"]) == (0, *["copied from this machine's cache"] * 2)
     assert assets.damage(assets.find("net", "full"), tmp_path / "stick" / "net-full") == {}
     assert assets.read_stamp(tmp_path / "stick" / "net-full")["source"] == "Hugging Face lab/net"
+
+
+def test_several_that_copy_at_once_do_not_meet(hub, tmp_path, monkeypatch):
+    fetch("net", "full")
+    stick, together = tmp_path / "stick", threading.Barrier(4, timeout=10)
+    stick.mkdir()
+    find_problems = assets.copy_problems
+
+    def at_once(*arguments):
+        together.wait()
+        return find_problems(*arguments)
+
+    monkeypatch.setattr(assets, "copy_problems", at_once)
+    with ThreadPoolExecutor(together.parties) as pool:
+        runs = [pool.submit(bundle.add, assets.find("net", "full"), stick) for _ in range(together.parties)]
+    assert [run.result() for run in runs] == ["copied from this machine's cache"] * together.parties
+    assert assets.damage(assets.find("net", "full"), stick / "net-full") == {}
 
 
 def test_damage_in_this_machines_cache_is_not_copied(hub, full):
