@@ -5,7 +5,6 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-import torch
 
 sys.path += [str(Path(__file__).parents[1] / "unit"), str(Path(__file__).parents[1] / "benchmarks")]
 from strategies import TRIED
@@ -22,19 +21,9 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("course")
 
 
-@pytest.fixture(autouse=True)
-def no_course_variables(monkeypatch):
-    for variable in ("TUTORIAL_SCALE", "TUTORIAL_DATA", "TUTORIAL_DEVICE"):
-        monkeypatch.delenv(variable, raising=False)
-
-
 @pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Threads that wait for each other cost tiny networks more than their arithmetic."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def tiny_networks(one_thread):
+    """All networks here are tiny."""
 
 
 def pytest_collection_modifyitems(items):

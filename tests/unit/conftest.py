@@ -1,4 +1,4 @@
-"""Every unit test starts from an environment without the course's own variables; some share what else they need."""
+"""A world of their own for the tests of downloads, and the count of faults survived."""
 
 import sys
 from pathlib import Path
@@ -12,12 +12,6 @@ from timing import headline
 from tutorial_utils import assets
 
 
-@pytest.fixture(autouse=True)
-def no_course_variables(monkeypatch):
-    for variable in ("TUTORIAL_SCALE", "TUTORIAL_DATA", "TUTORIAL_DEVICE"):
-        monkeypatch.delenv(variable, raising=False)
-
-
 @pytest.fixture
 def own_world(tmp_path, monkeypatch):
     """A manifest, a repository and caches of the test's own, all in `tmp_path`; and no network but a `Hub`."""
@@ -29,17 +23,6 @@ def own_world(tmp_path, monkeypatch):
     monkeypatch.setattr(assets, "_user_cache", lambda: tmp_path / "own")
     monkeypatch.setattr(assets, "DATA", tmp_path / "data")
     monkeypatch.setattr(assets, "MANIFEST", tmp_path / "assets.toml")
-
-
-@pytest.fixture(scope="module")
-def one_thread():
-    """Threads that wait for each other cost tiny networks more than their arithmetic."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def pytest_terminal_summary(terminalreporter):

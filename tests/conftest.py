@@ -1,0 +1,21 @@
+"""What tests of every kind share."""
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def no_course_variables(monkeypatch):
+    """Every test starts from an environment without the course's own variables."""
+    for variable in ("TUTORIAL_SCALE", "TUTORIAL_DATA", "TUTORIAL_DEVICE"):
+        monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Threads that wait for each other cost tiny networks more than their arithmetic."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
