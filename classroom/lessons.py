@@ -9,6 +9,8 @@ from pathlib import Path
 
 import nbformat
 
+from tutorial_utils import files
+
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 COPIED = (".ipynb", ".yaml")
 APART = {"keras", "tensorflow"}  # TensorFlow starts threads, and Keras reads its backend from the learner's environment
@@ -21,9 +23,8 @@ def copy_missing(home: Path) -> None:
         copy = home / place
         if original.suffix in COPIED and not copy.exists() and not any(part.startswith(".") for part in place.parts):
             copy.parent.mkdir(parents=True, exist_ok=True)
-            partial = copy.with_suffix(".partial")
-            partial.write_bytes(original.read_bytes())
-            partial.replace(copy)
+            with files.draft(copy) as partial:
+                partial.write_bytes(original.read_bytes())
 
 
 def import_all() -> None:

@@ -14,6 +14,8 @@ from pathlib import Path
 from jupyterhub.auth import Authenticator
 from traitlets import Unicode
 
+from tutorial_utils import files
+
 TEACHER = "teacher"
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")  # it becomes the name of a folder and of a control group
 LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none is taken for another
@@ -37,8 +39,9 @@ def enrol(path: Path, names: list[str]) -> dict[str, str]:
     known = read(path)
     new = {name: new_password() for name in [*names, TEACHER] if name not in known}
     lines = [f"{name} {password}\n" for name, password in (known | new).items()]
-    path.touch(mode=0o600)
-    path.write_text("".join(lines), encoding="utf-8")
+    with files.draft(path) as partial:
+        partial.touch(mode=0o600)
+        partial.write_text("".join(lines), encoding="utf-8")
     return new
 
 

@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from tutorial_utils import assets
+
 UNITS = {"M": 2**20, "G": 2**30}
 
 
@@ -38,12 +40,10 @@ def read() -> Settings:
     Raises:
         ValueError: one of them makes no sense.
     """
-    cache = os.environ.get("TUTORIAL_DATA")
-    if cache and not Path(cache).is_dir():
-        raise ValueError(f"TUTORIAL_DATA={cache!r} is not a folder: create or mount it, or unset the variable.")
+    cache = assets.cache_roots()[0] if os.environ.get("TUTORIAL_DATA") else None
     return Settings(
         state=Path(os.environ.get("CLASSROOM_STATE") or "/srv/classroom").absolute(),
-        cache=Path(cache).resolve() if cache else None,
+        cache=cache.resolve() if cache else None,
         address=os.environ.get("CLASSROOM_ADDRESS") or "127.0.0.1:8000",
         memory=_memory(os.environ.get("CLASSROOM_MEMORY") or "2G"),
         cpus=_positive("CLASSROOM_CPUS", "1"),

@@ -24,6 +24,8 @@ from tutorial_utils import runtime
 MANIFEST = Path(__file__).with_name("assets.toml")
 DATA = Path(__file__).parents[1] / "data"
 STAMP = ".complete.json"
+BY_HAND = "a folder copied by hand"
+"""The source of a copy that nobody has stamped."""
 
 
 class AssetError(RuntimeError):
@@ -353,7 +355,7 @@ def cached(asset: Asset) -> Path | None:
 def adopt(asset: Asset, folder: Path) -> None:
     """Stamp a sound folder that has no stamp, where it can be written to."""
     if read_stamp(folder) is None and writable(folder):
-        write_stamp(asset, folder, "a folder copied by hand")
+        write_stamp(asset, folder, BY_HAND)
 
 
 def copy_problems(asset: Asset, root: Path) -> dict[Path, str]:

@@ -110,6 +110,6 @@ def _copy(asset: Asset, folder: Path) -> bool:
             path.unlink(missing_ok=True)
         if damaged:
             return False
-        stamp = assets.read_stamp(source) or {"source": "a folder copied by hand"}
+        stamp = assets.read_stamp(source) or {"source": assets.BY_HAND}
         publish(asset, draft, folder, stamp["source"])
     return True

@@ -34,7 +34,7 @@ def load(kind: type[Part], folder: Path, *, exact: bool = False, **options: Any)
     try:
         part = kind.from_pretrained(folder, local_files_only=True, **options)
     except Exception as error:  # each of the libraries and of the file formats has its own
-        raise ValueError(f"{folder} could not be read as a {kind.__name__}: {_short(error)}") from error
+        raise ValueError(f"{folder} could not be read as a {kind.__name__}: {one_sentence(error)}") from error
     if is_network:
         part, found = part
         if absent := [*found["missing_keys"], *found["mismatched_keys"]]:
@@ -62,16 +62,16 @@ def read_config(path: Path) -> dict:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} could not be read: {_short(error)}") from error
+        raise ValueError(f"{path} could not be read: {one_sentence(error)}") from error
     if not isinstance(config, dict):
         raise ValueError(f"{path} must hold keys and their values, and it holds a {type(config).__name__}.")
     return config
 
 
 def _listed(names: Iterable[object]) -> str:
-    return _short(", ".join(map(str, names)))
+    return one_sentence(", ".join(map(str, names)))
 
 
-def _short(message: object) -> str:
+def one_sentence(message: object, width: int = 300) -> str:
     """A message as one sentence: a checkpoint of another network lacks a thousand weights."""
-    return f"{textwrap.shorten(str(message), 300, placeholder=' …').rstrip('.')}."
+    return f"{textwrap.shorten(str(message), width, placeholder=' …').rstrip('.')}."

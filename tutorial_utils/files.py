@@ -1,4 +1,4 @@
-"""Files that are there as a whole or not at all, whenever a program is interrupted."""
+"""Files and folders that are there as a whole or not at all, whenever a program is interrupted."""
 
 from __future__ import annotations
 

@@ -15,7 +15,6 @@ Sources: `models/latte_t2v.py`, `sample/sample_t2v.py`, `sample/sample_t2x.py`, 
 from __future__ import annotations
 
 import inspect
-import textwrap
 from pathlib import Path
 
 import torch
@@ -129,7 +128,7 @@ def load(
             scheduler=checkpoints.load(DDIMScheduler, parts / "scheduler", **SCHEDULE),
         )
     except ValueError as error:
-        raise ValueError(f"{_short(error)} {INSTEAD}") from error
+        raise ValueError(f"{checkpoints.one_sentence(error, 400)} {INSTEAD}") from error
 
 
 def _read_transformer(folder: Path, dtype: torch.dtype) -> LatteTransformer3DModel:
@@ -145,12 +144,7 @@ def _read_transformer(folder: Path, dtype: torch.dtype) -> LatteTransformer3DMod
         )
         checkpoints.require_finite(transformer, path)
     except ValueError as error:
-        raise ValueError(f"{_short(error)} {INSTEAD}") from error
+        raise ValueError(f"{checkpoints.one_sentence(error, 400)} {INSTEAD}") from error
     for parameter in transformer.parameters():
         parameter.data = parameter.data.to(dtype)  # tables of positions stay in single precision, as diffusers has it
     return transformer.eval()
-
-
-def _short(error: Exception) -> str:
-    """An error's message as one sentence: a file of another network lacks a thousand tensors."""
-    return f"{textwrap.shorten(str(error), 400, placeholder=' …').rstrip('.')}."

@@ -19,7 +19,7 @@ from diffusers.configuration_utils import register_to_config
 from einops import rearrange
 from torch import Tensor, nn
 
-from tutorial_utils import checkpoints, require, weights
+from tutorial_utils import checkpoints, files, require, weights
 
 IMAGENET256_HUGE = {
     "img_size": 32,
@@ -341,6 +341,6 @@ def convert(path: Path, folder: Path) -> Path:
         raise ValueError(f"{path.name} is no published U-ViT that is known here: {', '.join(PUBLISHED)}.")
     if folder.exists():
         raise ValueError(f"{folder} exists already: choose another folder, or load it with load_uvit.")
-    draft = folder.with_name(f"{folder.name}.partial")
-    read_published(path, PUBLISHED[path.name]).save_pretrained(draft)
-    return draft.rename(folder)
+    with files.draft(folder) as partial:
+        read_published(path, PUBLISHED[path.name]).save_pretrained(partial)
+    return folder

@@ -15,11 +15,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import nbformat
 import psutil
 from timing import headline
 
-ROOT = Path(__file__).parents[2]
+from tutorial_utils.execution import ROOT, read_notebook
+
 NAMES, MACHINE = ["anna", "ben", "cleo"], 16  # GB
 WAYS = {"each from scratch": {"CLASSROOM_PLAIN": "1"}, "imports shared": {}}
 
@@ -52,10 +52,12 @@ def measure(variables: dict[str, str]) -> tuple[float, dict[str, float]]:
     """MB that there are once, and MB that another learner adds, by stage: what all have in common, the first brings."""
     from client import classroom
 
+    from classroom.passwords import read
+
     with tempfile.TemporaryDirectory() as folder:
         state = Path(folder) / "state"
         with classroom(state, NAMES, CLASSROOM_MEMORY="4G", **variables) as address:
-            passwords = dict(line.split() for line in (state / "passwords").read_text().splitlines())
+            passwords = read(state / "passwords")
             added = []
             for name in NAMES:
                 start = memory()
@@ -66,7 +68,7 @@ def measure(variables: dict[str, str]) -> tuple[float, dict[str, float]]:
 
 def stages(address: str, name: str, password: str) -> Iterator[str]:
     """Take a learner through lesson 1, and stop wherever there is something to measure."""
-    from client import Learner
+    from client import LESSON_1, Learner, code_cells
 
     learner = Learner(address, name)
     assert learner.sign_in(password)
@@ -75,19 +77,13 @@ def stages(address: str, name: str, password: str) -> Iterator[str]:
     kernel = learner.start_kernel()
     kernel.run("pass")
     yield "a server and an idle kernel"
-    cells = lesson_1()
+    cells = code_cells(read_notebook(LESSON_1))
     kernel.run("\n".join(imports(cells)))
     yield "lesson 1's imports"
     for cell in cells:
         reply = kernel.run(cell)
         assert reply.status == "ok", reply
     yield "lesson 1 at its end"
-
-
-def lesson_1() -> list[str]:
-    """The sources of its code cells."""
-    lesson = nbformat.read(ROOT / "notebooks" / "01_vit_inference.ipynb", as_version=4)
-    return [cell.source for cell in lesson.cells if cell.cell_type == "code"]
 
 
 def imports(cells: list[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 python tests/benchmarks/report.py [--quick] [--out docs/report.md]
 
-On two processor cores: about an hour, with --quick twenty minutes.
+On two processor cores: an hour or two, with --quick forty minutes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from statistics import median
 
 import psutil
 
-from tutorial_utils import runtime
+from tutorial_utils import files, runtime
 from tutorial_utils.execution import ROOT, execute, find_notebooks
 
 HERE = Path(__file__).parent
@@ -52,12 +52,11 @@ def main() -> None:
     options = parser.parse_args()
     rows = [*notebooks(), *imports(), *headlines(options.quick)]
     table = "\n".join(f"| {what} | {value} |" for what, value in rows)
-    draft = options.out.with_suffix(".partial")
     command = " ".join([".venv/bin/python tests/benchmarks/report.py", *(["--quick"] * options.quick)])
     page = PAGE.format(machine=machine(), day=date.today(), command=command, rows=table)
-    draft.write_text(page, encoding="utf-8")
-    draft.replace(options.out)
-    print(options.out.read_text(encoding="utf-8"))
+    with files.draft(options.out) as partial:
+        partial.write_text(page, encoding="utf-8")
+    print(page)
 
 
 def machine() -> str:

@@ -30,9 +30,9 @@ PATIENCE = 120_000
 
 FIGURE = ".jupyter-widgets img"
 PICTURE = ROOT / "docs" / "garments.png"
+SCRIPT = Path(__file__).with_name("lab.js")
 
 playwright.expect.set_options(timeout=PATIENCE)
-SCRIPT = Path(__file__).with_name("lab.js")
 
 
 @pytest.fixture(scope="module")

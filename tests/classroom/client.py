@@ -15,9 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import requests
+from nbformat import NotebookNode
 from websocket import WebSocket, create_connection
 
 ROOT = Path(__file__).parents[2]
+LESSON_1 = ROOT / "notebooks" / "01_vit_inference.ipynb"
 PATIENCE = float(os.environ.get("CLASSROOM_PATIENCE", "300"))  # seconds for any one thing, on a busy machine
 
 
@@ -38,6 +40,11 @@ def classroom(state: Path, learners: list[str], **variables: str) -> Iterator[st
     finally:
         hub.terminate()
         hub.wait(120)
+
+
+def code_cells(notebook: NotebookNode) -> list[str]:
+    """What a learner runs, cell by cell."""
+    return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
 
 
 def free_port() -> int:

@@ -11,12 +11,11 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import nbformat
 import pytest
-from client import ROOT, Learner, classroom, wait_for
+from client import LESSON_1, Learner, classroom, code_cells, wait_for
 
+from tutorial_utils import execution
 from tutorial_utils.checks import MARK
-from tutorial_utils.execution import count_facts
 
 pytestmark = [
     pytest.mark.classroom,
@@ -28,8 +27,7 @@ pytestmark = [
 ]
 NAMES = ["anna", "ben", "cleo"]
 CPUS = 1.5  # more than one: libraries that may use two threads start them at different times
-LESSON = nbformat.read(ROOT / "notebooks" / "01_vit_inference.ipynb", as_version=4)
-CELLS = [cell.source for cell in LESSON.cells if cell.cell_type == "code"]
+LESSON = execution.read_notebook(LESSON_1)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +48,9 @@ def address(folder):
 
 @pytest.fixture(scope="module")
 def passwords(address, folder) -> dict[str, str]:
-    return dict(line.split() for line in (folder / "state" / "passwords").read_text().splitlines())
+    from classroom.passwords import read
+
+    return read(folder / "state" / "passwords")
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def arrive(address: str, name: str, passwords: dict[str, str]) -> Learner:
 def lesson_1(learner: Learner) -> int:
     """Run lesson 1 from its first cell to its last, and count the facts."""
     kernel, facts = learner.start_kernel(), 0
-    for source in CELLS:
+    for source in code_cells(LESSON):
         reply = kernel.run(source)
         assert reply.status == "ok", f"{learner.name}: {reply.error or reply.status} in:\n{source}"
         facts += sum(line.startswith(MARK) for line in reply.text.splitlines())
@@ -91,7 +91,7 @@ def test_without_a_password_the_hub_gives_no_server(address):
 def test_all_at_once_run_lesson_1_to_its_end(learners):
     with ThreadPoolExecutor() as together:
         facts = dict(zip(learners, together.map(lesson_1, learners.values()), strict=True))
-    assert facts == dict.fromkeys(NAMES, count_facts(LESSON))
+    assert facts == dict.fromkeys(NAMES, execution.count_facts(LESSON))
 
 
 def test_another_learners_server_is_refused(learners):

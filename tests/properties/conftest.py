@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.name == "test_coverage.py")  # it looks at what the others have tried
 
 
-def pytest_sessionfinish():
+def pytest_terminal_summary():
     """Good inputs are counted as well as bad ones; a refusal is a documented error in our own words."""
     if TRIED:
         refused = sum(count for (_, outcome), count in TRIED.items() if outcome == "refused")

@@ -16,7 +16,7 @@ from diffusers import AutoencoderKL, LatteTransformer3DModel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load, save
-from strategies import REFUSED, attempt
+from strategies import REFUSED, attempt, texts
 from torch import Tensor
 from transformers import T5EncoderModel
 
@@ -237,6 +237,12 @@ def test_weights_are_finite_or_named(value, place):
         layer.weight.view(-1)[place] = torch.tensor(value, dtype=torch.float64)  # large ones become infinite here
     fits = bool(layer.weight.isfinite().all())
     assert (attempt(checkpoints.require_finite, layer, Path("folder")) is None) == fits
+
+
+@given(message=texts, width=st.integers(10, 500))
+def test_any_message_becomes_one_sentence(message, width):
+    sentence = attempt(checkpoints.one_sentence, message, width)
+    assert sentence.endswith(".") and "\n" not in sentence and len(sentence) <= width + 1
 
 
 @EVERY

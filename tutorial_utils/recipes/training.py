@@ -17,6 +17,8 @@ import typer
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from tutorial_utils import files
+
 log = logging.getLogger("recipes")
 
 
@@ -163,9 +165,8 @@ def hybrid_optimizers(
 def save_state(path: Path, state: dict) -> None:
     """Write a resumable state under a temporary name, then rename it: a killed run never leaves half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    partial.replace(path)
+    with files.draft(path) as partial:
+        torch.save(state, partial)
 
 
 def load_state(path: Path) -> dict | None:
