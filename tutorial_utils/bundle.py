@@ -12,7 +12,8 @@ from pathlib import Path
 
 from tutorial_utils import assets, runtime
 from tutorial_utils.assets import Asset
-from tutorial_utils.downloads import alone, download, draft_of, publish, size_of
+from tutorial_utils.downloads import alone, download, draft_of, publish
+from tutorial_utils.files import size_of
 
 FAT32_LIMIT = 2**32 - 1  # bytes of a file
 

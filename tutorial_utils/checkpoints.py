@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from torch import nn
 
 Part = TypeVar("Part")
@@ -45,6 +47,20 @@ def load(kind: type[Part], folder: Path, *, exact: bool = False, **options: Any)
     return part
 
 
+def without_weights(kind: type[Part], folder: Path) -> Part:
+    """A network as the `config.json` of a folder describes it, on the meta device, where weights take no memory.
+
+    Raises:
+        ValueError: there is no such file, or it describes no such network.
+    """
+    config = read_config(folder / "config.json")
+    try:
+        with torch.device("meta"):
+            return kind.from_config(config) if hasattr(kind, "from_config") else kind(kind.config_class(**config))
+    except Exception as error:  # whatever a value that does not fit leads to
+        raise ValueError(f"{folder} does not describe a {kind.__name__}: {one_sentence(error)}") from error
+
+
 def require_finite(network: nn.Module, source: Path) -> None:
     """Raise ValueError, which names the file or folder, unless all weights are numbers."""
     wrong = [name for name, weight in network.named_parameters() if not weight.isfinite().all()]
@@ -66,6 +82,18 @@ def read_config(path: Path) -> dict:
     if not isinstance(config, dict):
         raise ValueError(f"{path} must hold keys and their values, and it holds a {type(config).__name__}.")
     return config
+
+
+def arguments(kind: type, path: Path) -> dict:
+    """All arguments of a class, as a .json file has them or, where it is silent, by the class's own defaults.
+
+    Published files are silent on what was added later: Latte-1's says nothing of the length of its videos.
+
+    Raises:
+        ValueError: as for `read_config`.
+    """
+    config = read_config(path)
+    return {name: config.get(name, one.default) for name, one in inspect.signature(kind).parameters.items()}
 
 
 def _listed(names: Iterable[object]) -> str:

@@ -132,9 +132,9 @@ def signal_and_noise(scheduler: SchedulerMixin, times: Tensor) -> tuple[Tensor, 
     Raises:
         ValueError: a time is outside the schedule.
     """
-    schedule = scheduler.alphas_cumprod.double().cpu().numpy()
-    require.floats("times", times.double(), "...", within=(0, len(schedule) - 1))
-    share = np.interp(times.double().cpu().numpy(), np.arange(len(schedule)), schedule)
+    times, schedule = times.cpu().double(), scheduler.alphas_cumprod.cpu().double()  # MPS has no float64
+    require.floats("times", times, "...", within=(0, len(schedule) - 1))
+    share = np.interp(times, np.arange(len(schedule)), schedule)
     share = torch.as_tensor(share, dtype=torch.float32)
     return share.sqrt(), (1 - share).sqrt()
 
@@ -262,7 +262,7 @@ def _steps(
         x = scheduler.scale_model_input(latent, time).to(noise.dtype)
         signal, noise_share = (share.item() for share in signal_and_noise(scheduler, time))
         level = noise_share / signal if signal else math.inf
-        output, cost = guide(x, (time.to(torch.float32) + 1).expand(len(x)), level)
+        output, cost = guide(x, (time.to(x.device, torch.float32) + 1).expand(len(x)), level)
         evaluations += cost
         latent = scheduler.step(output, time, latent, **extra).prev_sample.to(noise.dtype)
         yield Step(index, time.item(), level, latent, predict_clean(scheduler, x, output, time), evaluations)

@@ -27,6 +27,7 @@ from urllib3.util import Retry
 
 from tutorial_utils import assets
 from tutorial_utils.assets import Asset, AssetError, readable
+from tutorial_utils.files import size_of
 
 PROBE_SECONDS = 4.0  # for all addresses together; an error for want of a network is promised within 10 s
 STALL_SECONDS = 30.0  # without a byte, in the middle of a download
@@ -163,11 +164,6 @@ def draft_of(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.partial")
 
 
-def size_of(folder: Path) -> int:
-    """The bytes of all files in a folder; none if it is not there."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
 def publish(asset: Asset, draft: Path, folder: Path, origin: str) -> Path:
     """Turn a verified download into the asset's folder."""
     wanted = {draft / file.path for file in asset.files}
@@ -251,13 +247,15 @@ def _reason(error: Exception) -> str:
 def _explain(asset: Asset, folder: Path, tried: list[str]) -> str:
     """The one message of a failed download: what is missing, what was tried, what is kept, and the three ways on."""
     kept = size_of(draft_of(folder))
-    resume = [f"{readable(kept)} have come and are kept: the next attempt goes on from there."] if kept > 1e5 else []
+    hints = [f"{readable(kept)} have come and are kept: the next attempt goes on from there."] if kept > 1e5 else []
+    if asset.huggingface:
+        hints.append("If Hugging Face is slow or cannot be reached: HF_ENDPOINT can name a mirror of it.")
     return "\n".join(
         [
             f"{asset} could not be fetched: {asset.title}, about {asset.size}.",
             "Tried:",
             *(f"  - {line}" for line in tried),
-            *resume,
+            *hints,
             "Three ways on:",
             "  1. Stay with the miniature: set TUTORIAL_SCALE=mini.",
             "  2. Prefetch it where there is a network: "
@@ -302,7 +300,7 @@ def _from_hugging_face(asset: Asset, folder: Path) -> str:
     for file in asset.files:
         endpoint = os.environ.get("HF_ENDPOINT")  # as it is now: by itself the client reads it only once
         published = get_hf_file_metadata(
-            hf_hub_url(asset.huggingface, file.path, endpoint=endpoint), retry_on_errors=True
+            hf_hub_url(asset.huggingface, file.path, revision=asset.revision, endpoint=endpoint), retry_on_errors=True
         )
         target = folder / file.path
         if target.is_file() and _is_published(target, published.etag):

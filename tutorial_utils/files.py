@@ -7,6 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
+def size_of(folder: Path) -> int:
+    """The bytes of all files in a folder; none if it is not there."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
 @contextlib.contextmanager
 def draft(path: Path) -> Iterator[Path]:
     """A temporary name beside `path` to write to, which becomes `path` if the ``with`` block comes to its end."""

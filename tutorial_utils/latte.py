@@ -6,7 +6,6 @@ pipeline itself makes of one prompt. Clips are sampled several at a time, and ea
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -31,6 +30,12 @@ from tutorial_utils.video import Animation
 MAX_TOKENS = 120
 """The pipeline reads so many tokens of a prompt, and no more."""
 
+DECODED_FRAMES = 8
+"""So many frames are decoded at once, for the sake of memory, and so far does the temporal decoder see."""
+
+LARGE = 8e9
+"""A model of more bytes is used in half precision on a GPU. Latte-1 has 24 GB in its files; Latte-mini has 0.008."""
+
 SHOWN_WIDTH = 256
 """Clips that are smaller are saved larger, without smoothing: players show 64 pixels as a stamp, or blur them."""
 
@@ -53,11 +58,13 @@ def load_pipeline(config: Config, scale: str | None = None, device: torch.device
         ValueError: there is no such model, or it cannot do what the configuration asks for, or this machine cannot.
         AssetError: the asset could not be had.
     """
+    runtime.quiet_libraries()  # what they would say of a folder is checked here
     where = runtime.device() if device is None else device
     _require_machine(config, where)
     folder = _model_folder(config.model, scale)
     _require_model(config, folder)
-    precision = runtime.dtype(where) if config.precision == "auto" else getattr(torch, config.precision)
+    automatic = runtime.dtype(where, large=files.size_of(folder) > LARGE)
+    precision = automatic if config.precision == "auto" else getattr(torch, config.precision)
     vae = None
     if config.temporal_vae_decoder:
         decoder = latte_older.parts_of(folder) / "vae_temporal_decoder"
@@ -65,7 +72,7 @@ def load_pipeline(config: Config, scale: str | None = None, device: torch.device
     if latte_older.is_older(folder):
         pipeline = latte_older.load(folder, precision, vae)
     else:
-        pipeline = _load_saved(folder, precision, vae, _eight_bit_weights() if config.eight_bit else {})
+        pipeline = _load_saved(folder, precision, vae)
     _require_one_model(pipeline, folder)
     if not config.cpu_offload:
         return pipeline.to(where)
@@ -73,15 +80,25 @@ def load_pipeline(config: Config, scale: str | None = None, device: torch.device
     return pipeline
 
 
-def _load_saved(
-    folder: Path, dtype: torch.dtype, vae: AutoencoderKLTemporalDecoder | None, quantized: dict
-) -> LattePipeline:
+def without_weights(config: Config) -> None:
+    """Build, without weights, all parts of the model in the folder that a configuration names, in diffusers' layout.
+
+    Raises:
+        ValueError: there is no such model, its parts do not fit, or it cannot do what the configuration asks for.
+    """
+    folder = Path(config.model)
+    _require_model(config, folder)
+    kinds = {"text_encoder": transformers.T5EncoderModel, "transformer": LatteTransformer3DModel, "vae": AutoencoderKL}
+    if config.temporal_vae_decoder:
+        checkpoints.without_weights(AutoencoderKLTemporalDecoder, folder / "vae_temporal_decoder")
+    parts = {name: checkpoints.without_weights(kind, folder / name) for name, kind in kinds.items()}
+    _require_one_model(checkpoints.load(LattePipeline, folder, **parts), folder)
+
+
+def _load_saved(folder: Path, dtype: torch.dtype, vae: AutoencoderKLTemporalDecoder | None) -> LattePipeline:
     """A folder that `LattePipeline.save_pretrained` wrote: its networks one by one, for none may lack a weight."""
     networks = {"transformer": LatteTransformer3DModel, "text_encoder": transformers.T5EncoderModel}
-    parts = {
-        name: checkpoints.load(kind, folder / name, dtype=dtype, **quantized.get(name, {}))
-        for name, kind in networks.items()
-    }
+    parts = {name: checkpoints.load(kind, folder / name, dtype=dtype) for name, kind in networks.items()}
     vae = vae or checkpoints.load(AutoencoderKL, folder / "vae", dtype=dtype)
     return checkpoints.load(LattePipeline, folder, vae=vae, **parts)
 
@@ -106,8 +123,8 @@ def _require_model(config: Config, folder: Path) -> None:
     transformer, parts = _transformer_config(config, folder), latte_older.parts_of(folder)
     if config.temporal_vae_decoder and not (parts / "vae_temporal_decoder").is_dir():
         raise ValueError(f"temporal_vae_decoder: the model {config.model} has none: set it to false.")
-    blocks = checkpoints.read_config(parts / "vae/config.json").get("block_out_channels")
-    if not isinstance(blocks, list) or not blocks:
+    blocks = checkpoints.arguments(AutoencoderKL, parts / "vae/config.json")["block_out_channels"]
+    if not isinstance(blocks, list | tuple) or not blocks:
         raise ValueError(f"{parts / 'vae/config.json'}: block_out_channels={blocks!r} is no VAE's.")
     length, side = (
         require.whole(f"{folder}: the transformer's {key}", transformer.get(key), 1)
@@ -120,8 +137,6 @@ def _require_model(config: Config, folder: Path) -> None:
 def _transformer_config(config: Config, folder: Path) -> dict:
     """The transformer's sizes, in the layout of diffusers or in the older one."""
     if latte_older.is_older(folder):
-        if config.eight_bit:
-            raise ValueError(f"eight_bit: {config.model} is of the older layout, which has none: set it to false.")
         return latte_older.transformer_config(folder)
     index = folder / "model_index.json"
     if not index.is_file() or checkpoints.read_config(index).get("_class_name") != "LattePipeline":
@@ -129,29 +144,17 @@ def _transformer_config(config: Config, folder: Path) -> dict:
             f"model: {config.model} is not allowed: it must be latte, or a folder whose model_index.json is of a "
             f"LattePipeline, or one of the older layout, with {latte_older.WEIGHTS} and {latte_older.PARTS}."
         )
-    return checkpoints.read_config(folder / "transformer/config.json")
+    return checkpoints.arguments(LatteTransformer3DModel, folder / "transformer/config.json")
 
 
 def _require_machine(config: Config, where: torch.device) -> None:
-    problems = [
-        f"{key}: true needs a CUDA GPU, and the device here is {where.type}: set it to false."
-        for key in ("cpu_offload", "eight_bit")
-        if getattr(config, key) and where.type != "cuda"
-    ]
+    problems = []
+    if config.cpu_offload and where.type != "cuda":
+        problems.append(f"cpu_offload: true needs a CUDA GPU, and the device here is {where.type}: set it to false.")
     if config.precision == "float16" and where.type == "cpu":
         problems.append("precision: float16 needs a GPU, and the device here is cpu: set it to auto.")
-    if config.eight_bit and importlib.util.find_spec("bitsandbytes") is None:
-        problems.append("eight_bit: true needs the package bitsandbytes: install it with pip, or set it to false.")
     if problems:
         raise ValueError("\n".join(problems))
-
-
-def _eight_bit_weights() -> dict[str, dict]:
-    """8 bits for a weight of the two large parts (Dettmers et al. 2022, https://arxiv.org/abs/2208.07339)."""
-    return {
-        "text_encoder": {"quantization_config": transformers.BitsAndBytesConfig(load_in_8bit=True)},
-        "transformer": {"quantization_config": diffusers.BitsAndBytesConfig(load_in_8bit=True)},
-    }
 
 
 # --- Prompts ------------------------------------------------------------------------------------------------------
@@ -244,7 +247,7 @@ def prompted_network(
         temporal_attention: False keeps the frames of a clip from seeing each other.
 
     Returns:
-        A network from (N, C, F, H, W) to the same shape.
+        A network from (N, C, F, H, W) to the same shape and dtype, whatever the transformer's own precision is.
     """
     table = torch.cat([prompts.embeddings, prompts.negatives])
     places = torch.arange(table.shape[1], device=table.device)
@@ -254,14 +257,14 @@ def prompted_network(
     def network(x: Tensor, times: Tensor, labels: Tensor) -> Tensor:
         channels, frames = x.shape[1:3]
         output = transformer(
-            x,
+            x.to(table.dtype),
             times - 1,  # the sampling loop counts from 1, and Latte from 0
             table[labels],
             repeat(bias[labels], "n l -> (n f) 1 l", f=frames),
             enable_temporal_attentions=temporal_attention,
             return_dict=False,
         )[0]
-        return output[:, :channels]  # the others, if any, are the predicted variance
+        return output[:, :channels].to(x.dtype)  # the others, if any, are the predicted variance
 
     return network
 
@@ -299,7 +302,7 @@ class Clips:
         return diffusion.sample(
             prompted_network(self.pipeline.transformer, prompts, self.temporal_attention),
             make_scheduler(settings.scheduler, self.pipeline.scheduler.config),
-            diffusion.draw_noise(sources, shape).to(prompts.embeddings),
+            diffusion.draw_noise(sources, shape).to(labels.device),
             labels,
             steps=settings.steps,
             guidance_scale=settings.guidance_scale,
@@ -318,7 +321,8 @@ class Clips:
         layout = f"N {self.pipeline.vae.config.latent_channels} F H W"
         require.floats("latents", latents, layout, least=1, within=require.FINITE)
         frames = latents.shape[2]
-        videos = self.pipeline.decode_latents(latents.to(self.pipeline.vae.dtype), frames, decode_chunk_size=frames)
+        at_once = min(frames, DECODED_FRAMES)
+        videos = self.pipeline.decode_latents(latents.to(self.pipeline.vae.dtype), frames, decode_chunk_size=at_once)
         return (rearrange(videos, "n c f h w -> n f c h w").cpu() / 2 + 0.5).clamp(0, 1)
 
     def videos(self, prompts: Prompts, seeds: Sequence[int], settings: Settings) -> Tensor:

@@ -54,7 +54,6 @@ class Config(BaseModel):
         Literal["auto", "float32", "bfloat16", "float16"], Field(description="auto, float32, bfloat16 or float16")
     ] = "auto"
     cpu_offload: Switch = False
-    eight_bit: Switch = False
     fps: Annotated[float, Field(ge=1, le=60, description="from 1 to 60 frames per second")] = 8
     out: Annotated[Path, Field(strict=False, description="a folder for the clips")]
 

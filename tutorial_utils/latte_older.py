@@ -14,7 +14,6 @@ Sources: `models/latte_t2v.py`, `sample/sample_t2v.py`, `sample/sample_t2x.py`, 
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 
 import torch
@@ -100,8 +99,7 @@ def transformer_config(folder: Path) -> dict:
     for key, allowed in ONLY.items():
         if config.get(key) not in allowed:
             raise ValueError(f"{path}: {key}: {config.get(key)} is not Latte's: it must be {allowed[0]}. {INSTEAD}")
-    parameters = inspect.signature(LatteTransformer3DModel).parameters
-    return {name: config.get(name, one.default) for name, one in parameters.items()} | {"video_length": VIDEO_LENGTH}
+    return checkpoints.arguments(LatteTransformer3DModel, path) | {"video_length": VIDEO_LENGTH}
 
 
 def load(

@@ -8,7 +8,8 @@ import os
 import random
 import re
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from tutorial_utils import require
@@ -37,35 +38,101 @@ def as_scale(value: str, name: str = "scale") -> Scale:
 
 
 def device(prefer: str | None = None) -> torch.device:
-    """Where the models run: CUDA if there is one, else MPS, else the CPU.
+    """Where the models run: CUDA if there is a GPU that torch has kernels for, else MPS, else the CPU.
+
+    From then on a GPU computes in full single precision: TF32, which keeps 10 bits of 23, is off.
 
     Args:
         prefer: a device to use instead, such as ``"cpu"``; by default the variable `TUTORIAL_DEVICE`, if set.
 
+    Warns:
+        UserWarning: there is a GPU, but torch has no kernels for it.
+
     Raises:
-        ValueError: the device that was asked for is unknown or not there.
+        ValueError: the device that was asked for is unknown, not there, or one that torch has no kernels for.
     """
     import torch
 
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     wanted = prefer or os.environ.get("TUTORIAL_DEVICE")
     if not wanted:
-        return torch.device(next(kind for kind, present in available.items() if present))
+        where = torch.device(next(kind for kind, present in available.items() if present))
+        if obstacle := _obstacle(where):
+            warnings.warn(f"{obstacle} The lessons use the processor instead.", stacklevel=2)
+            where = torch.device("cpu")
+        return where
     kind = wanted.split(":")[0]
     known = re.fullmatch(r"[a-z]+(:\d{1,2})?", wanted, re.ASCII) and available.get(kind)
     if not known or (kind == "cuda" and (torch.device(wanted).index or 0) >= torch.cuda.device_count()):
         present = [name for name, is_there in available.items() if is_there]
         raise ValueError(f"The device {wanted!r} is not available here: choose one of {present}.")
+    if obstacle := _obstacle(torch.device(wanted)):
+        raise ValueError(f"{obstacle} Choose another device than {wanted!r}, such as 'cpu'.")
     return torch.device(wanted)
 
 
-def dtype(where: torch.device) -> torch.dtype:
-    """The working precision on a device: bfloat16 on a GPU that computes in it, float16 on others, float32 on a CPU."""
+def _obstacle(where: torch.device) -> str | None:
+    """Why torch cannot compute on a device that is there; None if it can."""
     import torch
 
-    if where.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    return torch.float16 if where.type == "mps" else torch.float32
+    if where.type != "cuda":
+        return None
+    capability, compiled = torch.cuda.get_device_capability(where), torch.cuda.get_arch_list()
+    if _has_kernels(capability, compiled):
+        return None
+    name, (major, minor) = torch.cuda.get_device_name(where), capability
+    return f"PyTorch {torch.__version__} has no kernels for {name} (sm_{major}{minor}), only {', '.join(compiled)}."
+
+
+def _has_kernels(capability: tuple[int, int], compiled: Sequence[str]) -> bool:
+    """Whether a build of torch runs on a GPU.
+
+    A binary (sm_86) runs on GPUs of its own generation that are no older; PTX (compute_86) is compiled when it is
+    loaded, for any GPU that is no older. Those that end in "a" are for one GPU alone, in "f" for its generation. See
+    https://docs.nvidia.com/cuda/cuda-programming-guide/.
+
+    Args:
+        capability: of the GPU, such as (8, 9) for an RTX 40.
+        compiled: as `torch.cuda.get_arch_list` gives it. Names of other kinds, as ROCm's, are taken to fit.
+    """
+    found = [re.fullmatch(r"(sm|compute)_(\d+)(\d)([af]?)", name) for name in compiled]
+    return any(match is None or _runs(match, capability) for match in found)
+
+
+def _runs(compiled: re.Match, capability: tuple[int, int]) -> bool:
+    kind, own, suffix = compiled[1], (int(compiled[2]), int(compiled[3])), compiled[4]
+    if suffix == "a":
+        return own == capability
+    return own <= capability and (own[0] == capability[0] or (kind == "compute" and not suffix))
+
+
+def dtype(where: torch.device, large: bool = False) -> torch.dtype:
+    """The working precision on a device: single, in which every fact of the lessons holds.
+
+    Args:
+        large: whether the model is too large for that. On a GPU it then gets bfloat16, or float16 if the GPU does not
+            compute in bfloat16.
+    """
+    import torch
+
+    if not large or where.type == "cpu":
+        return torch.float32
+    if where.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.bfloat16
+    return torch.float16
+
+
+def tolerance(precision: torch.dtype, single: float) -> float:
+    """How far apart two ways to compute the same may end, for numbers of about 1, in a lesson's working precision.
+
+    Args:
+        single: what is allowed in single precision. In half it is never less than 16 roundings: 0.016 in float16, 0.125
+            in bfloat16, which keeps 8 bits.
+    """
+    import torch
+
+    return max(single, 16 * torch.finfo(precision).eps)
 
 
 def seed_everything(seed: int) -> None:

@@ -43,6 +43,10 @@ SETTINGS = {
 """The lesson's settings at each scale."""
 
 
+DECODED_PLACES = 2**13
+"""Places of latents that are decoded at once, for the sake of memory: eight images of 256x256 pixels, say."""
+
+
 @dataclass(frozen=True)
 class Generator:
     """A network and the VAE whose latents it generates.
@@ -63,17 +67,17 @@ class Generator:
         return self.network.null_label
 
     @torch.no_grad()
-    def decode(self, latents: Tensor, batch_size: int = 100) -> Tensor:
+    def decode(self, latents: Tensor) -> Tensor:
         """Latents (N, C, H, W), as the network knows them, to images (N, 3, 8 H, 8 W) in [0, 1], on the CPU.
 
         Raises:
-            ValueError: the latents are not of this shape, or not finite; or `batch_size` is below 1.
+            ValueError: the latents are not of this shape, or not finite.
         """
-        batch_size = require.whole("batch_size", batch_size, 1)
         layout = f"N {self.vae.config.latent_channels} H W"
         require.floats("latents", latents, layout, least=1, within=require.FINITE)
         scaled = latents.to(self.vae.device, self.vae.dtype) / self.vae.config.scaling_factor
-        images = torch.cat([self.vae.decode(batch).sample.float().cpu() for batch in scaled.split(batch_size)])
+        at_once = max(1, DECODED_PLACES // latents[0, 0].numel())
+        images = torch.cat([self.vae.decode(batch).sample.float().cpu() for batch in scaled.split(at_once)])
         return (images / 2 + 0.5).clamp(0, 1)
 
     def steps(self, labels: Tensor, seeds: Sequence[int], settings: Settings) -> Iterator[diffusion.Step]:
@@ -90,7 +94,7 @@ class Generator:
         return diffusion.sample(
             self.network,
             diffusion.make_scheduler(settings.scheduler),
-            noise.to(where, self.network.dtype),
+            noise.to(where),
             labels.to(where),
             steps=settings.steps,
             guidance_scale=settings.guidance_scale,
@@ -121,9 +125,9 @@ def load_generator(scale: str | None = None, device: torch.device | None = None)
     """
     scale = runtime.scale() if scale is None else runtime.as_scale(scale)
     where = runtime.device() if device is None else device
-    kind = runtime.dtype(where)
-    network = load_uvit(fetch("uvit", scale)).to(where, kind)
-    vae = checkpoints.load(AutoencoderKL, fetch("vae", scale)).to(where, kind)
+    precision = runtime.dtype(where)
+    network = load_uvit(fetch("uvit", scale)).to(where, precision)
+    vae = checkpoints.load(AutoencoderKL, fetch("vae", scale)).to(where, precision)
     return Generator(network, vae, FASHION_CLASSES if scale == "mini" else imagenet_classes())
 
 

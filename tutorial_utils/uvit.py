@@ -192,12 +192,12 @@ class UViT(ModelMixin, ConfigMixin):
         """One evaluation.
 
         Args:
-            x: noisy latents (N, C, H, W), H = W = `img_size`.
+            x: noisy latents (N, C, H, W), H = W = `img_size`, floats. The network computes in its own precision.
             times: floats (N,), 1 to the number of training steps.
             labels: integers (N,), 0 to `num_classes` - 1; None for a network without classes.
 
         Returns:
-            (N, C, H, W) in the dtype of the network's output.
+            (N, C, H, W) in the dtype of `x`.
 
         Raises:
             ValueError: a shape, type or label is not as described.
@@ -211,11 +211,11 @@ class UViT(ModelMixin, ConfigMixin):
         tokens = self._run(self.mid_block, tokens)
         for block in self.out_blocks:
             tokens = self._run(block, tokens, skips.pop())  # the last one in is the first one out
-        return self.unpatchify(self.decoder_pred(self.norm(tokens)))
+        return self.unpatchify(self.decoder_pred(self.norm(tokens))).to(x.dtype)
 
     def embed(self, x: Tensor, times: Tensor, labels: Tensor | None) -> Tensor:
         """Class token (if any), time token and patch tokens, with their positions: (N, L, D)."""
-        patches = self.patch_embed(x)  # (N, patches, D)
+        patches = self.patch_embed(x.to(self.pos_embed.dtype))  # (N, patches, D)
         embedding = timestep_embedding(times, self.config.embed_dim).to(patches.dtype)
         tokens = [self.time_embed(embedding)[:, None], patches]
         if self.label_emb is not None:
@@ -235,10 +235,7 @@ class UViT(ModelMixin, ConfigMixin):
 
     def _require_inputs(self, x: Tensor, times: Tensor, labels: Tensor | None) -> None:
         side, channels, classes = self.config.img_size, self.config.in_chans, self.config.num_classes
-        if x.ndim != 4 or x.shape[1:] != (channels, side, side):
-            raise ValueError(f"x has the shape {tuple(x.shape)}; this network takes (N, {channels}, {side}, {side}).")
-        if x.dtype != self.pos_embed.dtype and not torch.is_autocast_enabled(x.device.type):
-            raise ValueError(f"x is {x.dtype}, and this network {self.pos_embed.dtype}: bring one to the other's type.")
+        require.floats("x", x, f"N {channels} {side} {side}")
         if times.shape != x.shape[:1] or not times.is_floating_point():
             raise ValueError(
                 f"times are {times.dtype} of shape {tuple(times.shape)}; one float per sample, ({len(x)},), is due."
@@ -317,10 +314,15 @@ def read_published(path: Path, config: dict) -> UViT:
     Raises:
         ValueError: the file is no such state dict, or its tensors are not those of this architecture, or not finite.
     """
-    refusal = f"{path} does not hold this U-ViT's weights"
-    network = weights.network_with(weights.read(path), lambda: UViT(**config), refusal)
+    network = on_disk(path, config)
     checkpoints.require_finite(network, path)
     return network.float().eval().requires_grad_(False)
+
+
+def on_disk(path: Path, config: dict) -> UViT:
+    """As `read_published`, but the weights stay on the disk, and whether they are finite is not looked at."""
+    refusal = f"{path} does not hold this U-ViT's weights"
+    return weights.network_with(weights.read(path), lambda: UViT(**config), refusal)
 
 
 def convert(path: Path, folder: Path) -> Path:

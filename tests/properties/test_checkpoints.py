@@ -350,6 +350,7 @@ def test_a_latte_with_another_value_in_a_configuration_is_used_or_refused(latte_
     key = data.draw(st.sampled_from(sorted(config)))
     with replaced(path, json.dumps(config | {key: data.draw(values)}).encode()):
         load_latte(folder)
+        attempt(latte.without_weights, configured(folder))
 
 
 @given(content=st.binary(max_size=20) | st.builds(json.dumps, st.dictionaries(st.text(), values)).map(str.encode))
@@ -358,6 +359,20 @@ def test_any_bytes_are_a_configuration_or_are_refused(tmp_path_factory, content)
     path.write_bytes(content)
     config = attempt(checkpoints.read_config, path)
     assert (config is not REFUSED) == content.startswith(b"{")
+    arguments = attempt(checkpoints.arguments, LatteTransformer3DModel, path)
+    if config is not REFUSED:
+        assert arguments["video_length"] == config.get("video_length", 16)
+
+
+@settings(max_examples=20)
+@given(data=st.data())
+def test_a_network_without_weights_is_built_from_any_configuration_or_refused(folder_of, data):
+    folder = folder_of(KINDS["VAE"])
+    config = json.loads((folder / "config.json").read_text())
+    change = {data.draw(st.sampled_from(sorted(config))): data.draw(values)}
+    with replaced(folder / "config.json", json.dumps(config | change).encode()):
+        network = attempt(checkpoints.without_weights, AutoencoderKL, folder)
+        assert network is REFUSED or all(weight.is_meta for weight in network.parameters())
 
 
 def test_parts_of_two_models_make_no_latte(latte_folder):

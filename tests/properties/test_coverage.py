@@ -28,7 +28,10 @@ WITHOUT = {
         "assets.Asset.location",
         "bundle",
         "downloads",
+        "files.size_of",
+        "preflight.to_come",
     ],
+    "it is for dry runs, which have tests of their own": ["dry_run", "uvit.on_disk"],
     "it is a part of a network, and tried with the whole": [
         "uvit.Attention.forward",
         "uvit.Block.forward",

@@ -241,3 +241,8 @@ def test_sizes_make_a_network_that_answers_or_are_refused(**given):
 
 def test_the_precision_of_a_cpu_is_single():
     assert attempt(runtime.dtype, torch.device("cpu")) == torch.float32
+
+
+@given(st.sampled_from([torch.float32, torch.bfloat16, torch.float16]), st.floats(0, 1))
+def test_a_tolerance_is_no_less_than_what_single_precision_is_allowed(precision, single):
+    assert attempt(runtime.tolerance, precision, single) >= single

@@ -218,7 +218,7 @@ CASES = [
     Case(
         uvit.UViT.forward,
         {
-            "x": Axes("N 2 4 4", dtypes=SINGLE),
+            "x": Axes("N 2 4 4", dtypes=FLOATS),
             "times": Axes("N", dtypes=FLOATS),
             "labels": Axes("N", (0, 2), dtypes=INTEGERS[:2]),
         },

@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 from diffusers.models.attention_processor import Attention
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from strategies import REFUSED, attempt, numbers_outside, texts
 
@@ -137,12 +137,6 @@ NUMBERS = {  # a function, its arguments with a number among them, and the bound
     "sampling.sample_seed": (sampling.sample_seed, lambda n: {"seed": n, "k": 0}, 0, None),
     "sampling.sample_seed's k": (sampling.sample_seed, lambda n: {"seed": 0, "k": n}, 0, None),
     "sampling.grid": (sampling.grid, lambda n: {"images": PICTURES, "columns": n}, 1, None),
-    "sampling.decode": (
-        sampling.Generator.decode,
-        lambda n: {"self": models.generator(), "latents": LATENTS, "batch_size": n},
-        1,
-        None,
-    ),
     "sampling.images": (
         sampling.Generator.images,
         lambda n: {"self": models.generator(), "labels": LABELS, "seeds": [1, 2], "settings": QUICK, "batch_size": n},
@@ -406,6 +400,8 @@ def file(tmp_path_factory):
     return tmp_path_factory.mktemp("configs") / "latte.yaml"
 
 
+@example(key="frames", value=1)
+@example(key="width", value=128)
 @given(key=st.sampled_from(sorted(latte_config.Config.model_fields)) | st.text(max_size=5), value=values | plausible)
 def test_a_key_with_any_value_is_allowed_or_named(file, key, value):
     file.write_text(yaml.safe_dump(SOUND | {key: value}, allow_unicode=True), encoding="utf-8")

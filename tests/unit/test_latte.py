@@ -4,7 +4,6 @@ import json
 import warnings
 from dataclasses import replace
 
-import diffusers
 import numpy as np
 import pytest
 import tiny_latte
@@ -258,13 +257,11 @@ def test_a_temporal_decoder_takes_the_vaes_place(folder, frames):
             {"cpu_offload": True, "precision": "float16"},
             ["cpu_offload: true needs a CUDA GPU.* is cpu: set it to false", "precision: float16 .* set it to auto"],
         ),
-        ({"eight_bit": True}, ["eight_bit: true needs a CUDA GPU", "needs the package bitsandbytes"]),
     ],
     ids=str,
 )
 def test_what_the_model_or_the_machine_cannot_do_is_refused_before_weights_are_read(folder, monkeypatch, change, lines):
     monkeypatch.setattr(LattePipeline, "from_pretrained", None)
-    monkeypatch.setattr(latte.importlib.util, "find_spec", lambda name: None)
     tiny_latte.assert_refused(configured(folder, **change), "cpu", lines)
 
 
@@ -293,10 +290,13 @@ def test_an_asset_is_fetched_by_its_name_and_scale(folder, monkeypatch):
         load_pipeline(configured("latte"), "full", torch.device("cpu"))
 
 
-def test_eight_bits_are_for_the_two_large_parts():
-    parts = {name: options["quantization_config"] for name, options in latte._eight_bit_weights().items()}
-    assert set(parts) == {"transformer", "text_encoder"} and all(part.load_in_8bit for part in parts.values())
-    assert isinstance(parts["transformer"], diffusers.BitsAndBytesConfig)
+def test_a_large_model_is_used_in_half_precision_on_its_own(folder, monkeypatch):
+    asked = []
+    monkeypatch.setattr(latte.runtime, "dtype", lambda where, large: asked.append(large) or torch.bfloat16)
+    for limit in (latte.LARGE, 1e5):
+        monkeypatch.setattr(latte, "LARGE", limit)
+        assert load_pipeline(configured(folder), device=torch.device("cpu")).transformer.dtype == torch.bfloat16
+    assert asked == [False, True]
 
 
 # --- A folder of clips --------------------------------------------------------------------------------------------

@@ -52,14 +52,14 @@ def test_what_a_file_leaves_out_has_a_default(load):
     config = load()
     assert config.prompts == ("a red sneaker moving left",) and config.out == Path("build/clips")
     assert config.negative_prompt == "" and config.seed == 0 and config.fps == 8 and config.precision == "auto"
-    assert not (config.cpu_offload or config.eight_bit or config.temporal_vae_decoder) and config.temporal_attention
+    assert not (config.cpu_offload or config.temporal_vae_decoder) and config.temporal_attention
     assert config.settings == Settings("unipc", 20, 4.0, *EVERYWHERE)
 
 
 def test_options_fill_what_the_file_leaves_out_and_no_more(load):
-    chosen = {"cpu_offload": True, "eight_bit": True}
-    config = load(options=chosen, eight_bit=False)
-    assert config.cpu_offload and not config.eight_bit
+    chosen = {"cpu_offload": True, "precision": "bfloat16"}
+    config = load(options=chosen, precision="float32")
+    assert config.cpu_offload and config.precision == "float32"
 
 
 def test_an_interval_of_guidance_may_be_open_above(load):

@@ -41,6 +41,7 @@ def test_the_argument_wins_over_the_variable(monkeypatch):
     ("cuda", "mps", "expected"), [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")]
 )
 def test_the_default_device_is_cuda_then_mps_then_cpu(monkeypatch, cuda, mps, expected):
+    install_gpu(monkeypatch, (9, 0))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
     assert runtime.device().type == expected
@@ -58,23 +59,81 @@ def test_a_device_that_is_not_here_is_named_with_the_ones_that_are(monkeypatch, 
     assert repr(wanted) in str(caught.value)
 
 
+def install_gpu(monkeypatch, capability: tuple[int, int]) -> None:
+    """A machine with two GPUs of a compute capability, and the kernels of today's wheel."""
+    compiled = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120"]
+    for name, answer in {
+        "is_available": True,
+        "device_count": 2,
+        "get_device_capability": capability,
+        "get_device_name": "GeForce",
+        "get_arch_list": compiled,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, lambda where=None, answer=answer: answer)
+
+
+def test_a_gpu_without_kernels_is_left_alone_and_that_is_said(monkeypatch):
+    install_gpu(monkeypatch, (6, 1))
+    with pytest.warns(UserWarning, match=r"no kernels for GeForce \(sm_61\), only sm_75, .* use the processor instead"):
+        assert runtime.device() == torch.device("cpu")
+    with pytest.raises(ValueError, match=r"no kernels for GeForce \(sm_61\).* Choose another device than 'cuda:1'"):
+        runtime.device("cuda:1")
+
+
+WHEEL = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120"]
+KERNELS = {
+    "a T4": ((7, 5), WHEEL, True),
+    "an RTX 40, of an architecture that is not listed": ((8, 9), WHEEL, True),
+    "a V100": ((7, 0), WHEEL, False),
+    "a GTX 10": ((6, 1), WHEEL, False),
+    "one that is older than all of its generation": ((10, 0), ["sm_90", "sm_103"], False),
+    "one that is newer than all binaries": ((13, 0), WHEEL, False),
+    "one that is newer, with PTX": ((13, 0), [*WHEEL, "compute_120"], True),
+    "one that is older than the PTX": ((7, 0), ["compute_75"], False),
+    "the one of a binary for it alone": ((9, 0), ["sm_90a"], True),
+    "the next to one with a binary for it alone": ((10, 3), ["sm_100a"], False),
+    "one of a family": ((10, 3), ["sm_100f"], True),
+    "one of another family": ((11, 0), ["sm_100f", "compute_100f"], False),
+    "one that ROCm drives": ((9, 0), ["gfx90a"], True),
+    "none at all": ((9, 0), [], False),
+}
+
+
+@pytest.mark.parametrize("which", KERNELS)
+def test_a_gpu_is_usable_if_torch_was_built_for_it(which):
+    capability, compiled, usable = KERNELS[which]
+    assert runtime._has_kernels(capability, compiled) == usable
+
+
+def test_a_gpu_computes_in_full_single_precision():
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    runtime.device("cpu")
+    assert not torch.backends.cuda.matmul.allow_tf32 and not torch.backends.cudnn.allow_tf32
+
+
 def test_a_gpu_beyond_the_last_is_not_available(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    install_gpu(monkeypatch, (9, 0))
     assert runtime.device("cuda:1") == torch.device("cuda:1")
     with pytest.raises(ValueError, match="'cuda:2' is not available"):
         runtime.device("cuda:2")
 
 
-def test_the_precision_on_a_cpu_is_float32():
-    assert runtime.dtype(torch.device("cpu")) == torch.float32
+def test_the_precision_is_float32_for_all_but_large_models_on_a_gpu():
+    assert {runtime.dtype(torch.device(kind)) for kind in ("cpu", "cuda", "mps")} == {torch.float32}
+    assert runtime.dtype(torch.device("cpu"), large=True) == torch.float32
 
 
 @pytest.mark.parametrize(("bfloat16", "expected"), [(True, torch.bfloat16), (False, torch.float16)])
-def test_the_precision_on_a_gpu_is_what_it_computes_in(monkeypatch, bfloat16, expected):
+def test_the_half_precision_of_a_gpu_is_what_it_computes_in(monkeypatch, bfloat16, expected):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bfloat16)
-    assert runtime.dtype(torch.device("cuda")) == expected
-    assert runtime.dtype(torch.device("mps")) == torch.float16
+    assert runtime.dtype(torch.device("cuda"), large=True) == expected
+    assert runtime.dtype(torch.device("mps"), large=True) == torch.float16
+
+
+def test_a_fact_allows_for_the_rounding_of_its_precision():
+    assert runtime.tolerance(torch.float32, 1e-2) == 1e-2
+    assert runtime.tolerance(torch.bfloat16, 1e-3) == 0.125 and runtime.tolerance(torch.bfloat16, 0.5) == 0.5
+    assert runtime.tolerance(torch.float16, 1e-3) == pytest.approx(0.0156, rel=0.01)
 
 
 def test_a_seed_reproduces_every_generator_and_another_seed_does_not():

@@ -61,6 +61,20 @@ def test_decoding_undoes_the_scaling_factor(generator):
     assert torch.allclose(generator.decode(latents), expected)
 
 
+def test_many_latents_are_decoded_in_parts(generator, monkeypatch):
+    latents, parts, decode = torch.randn(5, 4, 4, 4), [], generator.vae.decode
+    whole = generator.decode(latents)
+    monkeypatch.setattr(sampling, "DECODED_PLACES", 2 * 4 * 4)
+    monkeypatch.setattr(generator.vae, "decode", lambda z: parts.append(len(z)) or decode(z))
+    assert torch.allclose(generator.decode(latents), whole, atol=1e-5) and parts == [2, 2, 1]
+
+
+def test_a_sample_is_computed_in_single_precision_around_a_network_in_half(generator):
+    half = replace(generator, network=UViT.from_config(generator.network.config).to(torch.bfloat16).eval())
+    steps = list(half.steps(torch.tensor([0]), [1], QUICK))
+    assert {step.latent.dtype for step in steps} == {step.clean.dtype for step in steps} == {torch.float32}
+
+
 def test_classes_by_number_name_or_all(generator):
     assert chosen_classes("2, Shoe ,0", generator) == [2, 1, 0]
     assert chosen_classes("all", generator) == [0, 1, 2]
