@@ -18,6 +18,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from tutorial_utils import runtime
 
@@ -69,6 +70,7 @@ class Asset:
     folder: str | None = None
     modelscope: str | None = None
     huggingface: str | None = None
+    revision: str | None = None
     urls: tuple[str, ...] = ()
     editions: tuple[Edition, ...] = ()
 
@@ -89,6 +91,14 @@ class Asset:
     def size(self) -> str:
         """`size_bytes` for people; a dash if there are no files."""
         return readable(self.size_bytes) if self.size_bytes else "-"
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from, in words: ``"bundled"``, or ``"from ModelScope or Hugging Face"``."""
+        if self.kind in ("bundled", "generated"):
+            return "bundled" if self.kind == "bundled" else "made on the spot"
+        hubs = [name for name, model in (("ModelScope", self.modelscope), ("Hugging Face", self.huggingface)) if model]
+        return f"from {' or '.join([*(urlsplit(url).netloc for url in self.urls), *hubs])}"
 
     @property
     def download_bytes(self) -> int:

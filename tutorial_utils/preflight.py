@@ -7,6 +7,7 @@ import html
 import os
 import shutil
 import tomllib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,12 +16,6 @@ import psutil
 from tutorial_utils import assets, runtime
 
 LESSONS = Path(__file__).with_name("lessons.toml")
-ORIGINS = {
-    "bundled": "bundled",
-    "generated": "made on the spot",
-    "hub": "from ModelScope or Hugging Face",
-    "url": "from the web",
-}
 
 
 @dataclass(frozen=True)
@@ -46,12 +41,14 @@ class Card:
     lesson: str
     title: str
     scale: runtime.Scale
-    minutes: float
-    uses: tuple[assets.Asset, ...]
+    duration: str
+    checkpoints: tuple[assets.Asset, ...]
+    data: tuple[assets.Asset, ...]
     instead: assets.Asset
     needs: tuple[Need, ...]
-    download_gb: float
+    missing: tuple[assets.Asset, ...]
     options: dict[str, bool]
+    note: str = ""
 
     @property
     def ready(self) -> bool:
@@ -60,15 +57,16 @@ class Card:
 
     def rows(self) -> list[tuple[str, str]]:
         """The card's content as (label, text)."""
-        checkpoint, *data = self.uses
         other = "full" if self.scale == "mini" else "mini"
         rows = [
-            ("scale", f"{self.scale}, about {self.minutes:g} min on two processor cores"),
-            ("checkpoint", _describe(checkpoint)),
-            ("data", "; ".join(map(_describe, data))),
-            (f"at {other}", _describe(self.instead)),
-            ("to download", f"{self.download_gb:.2f} GB" if self.download_gb else "nothing"),
+            ("scale", f"{self.scale}, {self.duration}"),
+            ("checkpoint", "; ".join(map(_describe, self.checkpoints)) or "none: the lesson trains its own"),
         ]
+        if self.data:
+            rows.append(("data", "; ".join(map(_describe, self.data))))
+        rows += [(f"at {other}", _describe(self.instead)), ("to download", to_come(self.missing))]
+        if self.note:
+            rows.append(("note", self.note))
         if self.options:
             chosen = ", ".join(f"{key}: {str(value).lower()}" for key, value in self.options.items())
             rows.append(("settings", f"{chosen}, as the free GPU memory allows"))
@@ -142,41 +140,62 @@ def preflight(lesson: str, scale: str | None = None) -> Card:
     if others:
         raise ValueError(f"{lesson!r} is the beginning of several lessons: {[name, *others]}.")
     entry = _table()[name]
-    uses = tuple(assets.find(asset, chosen) for asset in entry["assets"])
-    missing = [asset for asset in uses if asset.download_bytes]
+    required = entry[chosen]
+    checkpoints, data = (
+        tuple(assets.find(asset, chosen) for asset in required[key]) for key in ("checkpoints", "data")
+    )
+    missing = tuple(asset for asset in (*checkpoints, *data) if asset.download_bytes)
+    choices = _choices(required)
+    gpu_gb = _gpu_gb() if choices[0]["gpu_gb"] else 0.0
     return Card(
         lesson=name,
         title=entry["title"],
         scale=chosen,
-        minutes=entry[chosen]["minutes"],
-        uses=uses,
-        instead=assets.find(entry["assets"][0], "full" if chosen == "mini" else "mini"),
-        needs=tuple(_needs(entry[chosen], missing)),
-        download_gb=_size_gb(missing),
-        options=_options(entry[chosen].get("choices", [])),
+        duration=_duration(required),
+        checkpoints=checkpoints,
+        data=data,
+        instead=assets.find((*checkpoints, *data)[0].name, "full" if chosen == "mini" else "mini"),
+        needs=tuple(_needs(required["memory_gb"], choices[-1]["gpu_gb"], gpu_gb, missing)),
+        missing=missing,
+        options=dict(next((choice["options"] for choice in choices if gpu_gb >= choice["gpu_gb"]), {})),
+        note=entry.get("note", ""),
     )
 
 
-def _options(choices: list[dict]) -> dict[str, bool]:
-    """The settings of the first choice that fits the free GPU memory; none without a GPU that fits any."""
-    there = _gpu_gb() if choices else 0.0
-    fitting = (choice["options"] for choice in choices if there >= choice["gpu_gb"])
-    return dict(next(fitting, {}))
+def _duration(required: dict) -> str:
+    """How long a lesson takes at a scale, and on what, by its table."""
+    where = "a GPU" if required.get("gpu_gb", 1) else "two processor cores"
+    return f"about {required['minutes']:g} min on {where}"
 
 
-def _size_gb(missing: list[assets.Asset]) -> float:
-    return sum(asset.size_bytes for asset in missing) / 1e9
+def to_come(missing: Iterable[assets.Asset]) -> str:
+    """What has to be downloaded, and from where: ``"346 MB from ModelScope or Hugging Face"``."""
+    sizes: dict[str, int] = {}
+    for asset in missing:
+        sizes[asset.origin] = sizes.get(asset.origin, 0) + asset.size_bytes
+    return "; ".join(f"{assets.readable(size)} {origin}" for origin, size in sizes.items()) or "nothing"
 
 
-def _needs(required: dict, missing: list[assets.Asset]) -> list[Need]:
+def _choices(required: dict) -> list[dict]:
+    """How a lesson can use the GPU that is here: the amounts of its memory in GB, falling, and the options for each."""
+    if "choices" not in required:
+        return [{"gpu_gb": required["gpu_gb"], "options": {}}]
+    choices = required["choices"]
+    if runtime.device().type == "mps":  # whose memory is the processor's, so that nothing can be moved out of it
+        return [choice for choice in choices if not choice["options"].get("cpu_offload")]
+    return choices
+
+
+def _needs(memory_gb: float, least_gpu_gb: float, gpu_gb: float, missing: Sequence[assets.Asset]) -> list[Need]:
     """What is required of memory, GPU memory and disk (for the assets that are missing), leaving out what is not."""
-    needs = [Need("memory", required["memory_gb"], psutil.virtual_memory().available / 1e9)]
-    if required["gpu_gb"]:
-        needs.append(Need("GPU memory", required["gpu_gb"], _gpu_gb()))
+    needs = [Need("memory", memory_gb, psutil.virtual_memory().available / 1e9)]
+    if least_gpu_gb:
+        needs.append(Need("GPU memory", least_gpu_gb, gpu_gb))
     if missing:
         folder = assets.destination(missing[0])
         there = next(parent for parent in folder.parents if parent.exists())
-        needs.append(Need("disk", round(_size_gb(missing) * 1.1, 2), shutil.disk_usage(there).free / 1e9))
+        size_gb = sum(asset.size_bytes for asset in missing) / 1e9
+        needs.append(Need("disk", round(size_gb * 1.1, 2), shutil.disk_usage(there).free / 1e9))
     return needs
 
 
@@ -191,4 +210,5 @@ def _gpu_gb() -> float:
 
 
 def _describe(asset: assets.Asset) -> str:
-    return f"{asset.title} ({ORIGINS[asset.kind]}, {asset.size})"
+    size = f", {asset.size}" if asset.files else ""
+    return f"{asset.title} ({asset.origin}{size})"

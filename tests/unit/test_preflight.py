@@ -8,8 +8,10 @@ from collections import namedtuple
 
 import psutil
 import pytest
+import torch
 
 from tutorial_utils import assets, preflight, runtime
+from tutorial_utils.execution import ROOT, find_notebooks, read_notebook
 
 LESSON = "01_vit_inference"
 Amount = namedtuple("Amount", "available")
@@ -42,15 +44,15 @@ def test_a_machine_with_everything_is_ready(scale):
 
 def test_the_mini_scale_downloads_nothing_and_needs_no_disk():
     card = preflight.preflight(LESSON, "mini")
-    assert card.download_gb == 0
+    assert card.missing == ()
     assert dict(card.rows())["to download"] == "nothing"
     assert "disk" not in [need.what for need in card.needs]
 
 
 def test_the_full_scale_says_what_it_downloads():
     card = preflight.preflight(LESSON, "full")
-    assert card.download_gb == pytest.approx(0.346)
-    assert dict(card.rows())["to download"] == "0.35 GB"
+    assert [asset.name for asset in card.missing] == ["vit"]
+    assert dict(card.rows())["to download"] == "346 MB from ModelScope or Hugging Face"
 
 
 def test_the_card_names_the_checkpoint_the_data_and_what_the_other_scale_uses():
@@ -87,7 +89,7 @@ def test_the_disk_that_counts_is_the_one_that_the_download_goes_to(tmp_path, mon
 
 def test_a_missing_gpu_is_named(monkeypatch):
     table = preflight._table() | {
-        LESSON: preflight._table()[LESSON] | {"full": {"minutes": 1, "memory_gb": 1, "gpu_gb": 16}}
+        LESSON: preflight._table()[LESSON] | {"full": preflight._table()[LESSON]["full"] | {"gpu_gb": 16}}
     }
     monkeypatch.setattr(preflight, "_table", lambda: table)
     monkeypatch.setattr(preflight, "_gpu_gb", lambda: 0.0)
@@ -96,11 +98,7 @@ def test_a_missing_gpu_is_named(monkeypatch):
 
 @pytest.mark.parametrize(
     ("free", "settings"),
-    [
-        (80.0, "cpu_offload: false, eight_bit: false"),
-        (16.0, "cpu_offload: true, eight_bit: false"),
-        (10.0, "cpu_offload: false, eight_bit: true"),
-    ],
+    [(80.0, "cpu_offload: false"), (16.0, "cpu_offload: true")],
 )
 def test_the_free_gpu_memory_chooses_how_weights_are_kept(monkeypatch, free, settings):
     monkeypatch.setattr(preflight, "_gpu_gb", lambda: free)
@@ -113,7 +111,15 @@ def test_without_a_gpu_that_fits_there_is_nothing_to_choose(monkeypatch):
     monkeypatch.setattr(preflight, "_gpu_gb", lambda: 6.0)
     card = preflight.preflight("04", "full")
     assert card.options == {} and "settings" not in dict(card.rows())
-    assert "GPU memory is short by 3.0 GB" in card.verdict()
+    assert "GPU memory is short by 6.0 GB" in card.verdict()
+
+
+def test_apple_silicon_is_not_offered_to_keep_weights_elsewhere(monkeypatch):
+    monkeypatch.setattr(runtime, "device", lambda: torch.device("mps"))
+    monkeypatch.setattr(preflight, "_gpu_gb", lambda: 16.0)
+    card = preflight.preflight("04", "full")
+    assert card.options == {}
+    assert "GPU memory is short by 4.0 GB" in card.verdict()
 
 
 def test_the_variable_decides_the_scale_where_none_is_given(monkeypatch):
@@ -181,4 +187,54 @@ def test_every_lesson_describes_both_scales_with_assets_of_the_manifest():
     for name in preflight.lessons():
         for scale in runtime.SCALES:
             card = preflight.preflight(name, scale)
-            assert card.minutes > 0 and card.needs[0].needed > 0 and card.uses
+            assert card.duration.startswith("about ") and card.needs[0].needed > 0
+            assert card.checkpoints or card.data
+
+
+@pytest.mark.parametrize("scale", runtime.SCALES)
+def test_data_and_checkpoints_stand_in_their_own_rows(scale):
+    rows = dict(preflight.preflight("02", scale).rows())
+    assert rows["checkpoint"] == "none: the lesson trains its own"
+    assert assets.find("organmnist3d", scale).title in rows["data"]
+    assert "KERAS_BACKEND=torch uses a GPU" in rows["note"]
+    assert all(text for _, text in preflight.preflight("04", scale).rows()), "no empty row"
+
+
+def test_a_place_is_named_for_what_comes_from_there_and_no_other():
+    rows = dict(preflight.preflight("03", "full").rows())
+    assert rows["to download"] == "2.0 GB from ModelScope; 681 MB from ModelScope or Hugging Face"
+    assert dict(preflight.preflight("04", "full").rows())["to download"] == "24.0 GB from Hugging Face"
+
+
+def test_a_lesson_for_a_gpu_does_not_give_its_time_on_processor_cores():
+    for lesson in preflight.lessons():
+        for scale in runtime.SCALES:
+            card = preflight.preflight(lesson, scale)
+            wants_gpu = any(need.what == "GPU memory" for need in card.needs)
+            assert card.duration.endswith("on a GPU" if wants_gpu else "on two processor cores")
+
+
+@pytest.mark.parametrize("name", preflight.lessons())
+def test_a_lessons_head_says_what_its_card_says(name):
+    head = read_notebook(find_notebooks([name])[0]).cells[0].source
+    cards = [preflight.preflight(name, scale) for scale in runtime.SCALES]
+    for row, texts in {
+        "download": [preflight.to_come(card.missing) for card in cards],
+        "time": [card.duration for card in cards],
+    }.items():
+        assert f"| {row} | {' | '.join(texts)} |" in head
+    if cards[0].note:
+        assert "KERAS_BACKEND=torch" in head
+
+
+def test_the_readme_says_what_comes_from_one_hub_only():
+    readme = (ROOT / "README.md").read_text()
+    for asset in assets.manifest():
+        if asset.kind == "hub" and " or " not in asset.origin:
+            assert f"{asset.title.split(':')[0]} {asset.origin} only" in readme
+
+
+@pytest.mark.parametrize("name", preflight.lessons())
+def test_the_readme_gives_each_lessons_time(name):
+    row = next(line for line in (ROOT / "README.md").read_text().splitlines() if f"notebooks/{name}.ipynb" in line)
+    assert row.endswith(f"| {preflight.preflight(name, 'mini').duration.removesuffix(' on two processor cores')} |")
