@@ -121,8 +121,12 @@ def bundle(
     names: Annotated[list[str] | None, typer.Argument(help="Names from `assets list`; all by default.")] = None,
     scale: ScaleOption = None,
 ) -> None:
-    """Fetch and verify what a class needs, into one folder; if interrupted, run it again to go on."""
+    """Fetch and verify what a class needs, into one folder, and try whether the lessons can use it.
+
+    If interrupted, run it again to go on.
+    """
     from tutorial_utils import bundle as bundles
+    from tutorial_utils.dry_run import rehearse
 
     chosen = chosen_scale(scale)
     try:
@@ -137,6 +141,8 @@ def bundle(
     for asset in wanted:
         try:
             outcome = bundles.add(asset, out)
+            if asset.kind in ("hub", "url"):
+                rehearse(asset, out / asset.folder_name)
         except (ValueError, OSError, asset_store.AssetError) as error:
             complain(str(error))
             outcome, failed = "[red]failed[/]", True

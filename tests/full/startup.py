@@ -4,10 +4,14 @@ import json
 import os
 from pathlib import Path
 
-from tutorial_utils import assets, checks, uvit
+import torch
+
+from tutorial_utils import assets, checks, runtime, uvit
 
 assets.MANIFEST = Path(os.environ["TEST_MANIFEST"])
 uvit.PUBLISHED = {name: json.loads(os.environ["TEST_UVIT"]) for name in uvit.PUBLISHED}
+if precision := os.environ.get("TEST_PRECISION"):
+    runtime.dtype = lambda where, large=False: getattr(torch, precision)
 
 asserted = checks.check
 

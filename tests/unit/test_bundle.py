@@ -13,7 +13,7 @@ from fetching import npz, output, safetensors, start_fetch, write_manifest, writ
 from hub import Fault, Hub, closed_port
 
 from tutorial_utils import __main__ as command_line
-from tutorial_utils import assets, bundle
+from tutorial_utils import assets, bundle, dry_run
 from tutorial_utils.assets import fetch, verify
 
 CONFIG = b'{"hidden_size": 4}'
@@ -96,12 +96,37 @@ def test_bundle_is_all_that_a_class_without_a_network_needs(hub, full, tmp_path,
     assert learner == [str(stick / "net-full"), str(stick / "set-full"), "imported"]  # no client
 
 
+def test_hugging_face_is_asked_for_the_revision_that_the_manifest_names(hub, full, tmp_path):
+    manifest = tmp_path / "assets.toml"
+    manifest.write_text(manifest.read_text().replace('"lab/net"', '"lab/net"\nrevision = "a1b2"'))
+    assets._read_manifest.cache_clear()
+    assert full("net")[0] == 0
+    asked = [path for path, _ in hub.log if path.startswith("/lab/net/")]
+    assert asked and all(path.startswith("/lab/net/resolve/a1b2/") for path in asked)
+
+
+def test_a_mirror_of_hugging_face_is_suggested_for_what_comes_from_there(hub, full):
+    hub.faults = [Fault(times=math.inf, status=404)]
+    assert "HF_ENDPOINT can name a mirror of it" in full("net")[3]
+    assert "HF_ENDPOINT" not in full("set")[3]
+
+
 def test_second_run_only_verifies(hub, full, tmp_path, monkeypatch):
     full()
     unplug(monkeypatch, tmp_path)
     status, outcomes, lines, _ = full()
     assert (status, outcomes["net"], outcomes["set"]) == (0, *["already there, verified"] * 2)
     assert lines[0] == "Nothing has to be downloaded; what is here will be verified."
+
+
+def test_what_is_fetched_but_cannot_be_used_is_said(hub, full, monkeypatch):
+    def refuse(folder: Path) -> None:
+        raise ValueError(f"{folder} describes no network.")
+
+    monkeypatch.setitem(dry_run.REHEARSALS, "net", refuse)
+    status, outcomes, _, error = full()
+    assert (status, outcomes["net"], outcomes["set"]) == (1, "failed", "downloaded")
+    assert "net-full describes no network." in error
 
 
 def test_what_failed_is_said_and_comes_with_the_next_run(hub, full):
