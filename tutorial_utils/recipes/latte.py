@@ -294,7 +294,9 @@ def train(recipe: Recipe, vae: AutoencoderKL, work: Path, device: torch.device) 
 
     def measure(model: TextToVideo) -> dict:
         """Adherence; of frames that stand still, as long as training knows nothing else."""
-        clips = Clips(make_pipeline(model, vae), 1 if run.step <= recipe.frame_steps else FRAMES, batch_size=50)
+        clips = Clips(
+            make_pipeline(model, vae.to(device)), 1 if run.step <= recipe.frame_steps else FRAMES, batch_size=50
+        )
         videos, shown = generate(clips, 100, held_out=False)
         return judge_videos(judge, videos.expand(-1, FRAMES, -1, -1, -1), shown).rates()
 
@@ -397,7 +399,7 @@ def export(run: Run, vae: AutoencoderKL, out: Path, device: torch.device) -> Non
     """Write the pipeline's folder, with its card, its curve and its measurements."""
     learned = run.average.module.cpu().eval()
     learned.transformer.half()
-    make_pipeline(learned, vae).save_pretrained(out)
+    make_pipeline(learned, vae.cpu()).save_pretrained(out)
     pipeline = LattePipeline.from_pretrained(out)  # what ships is what is judged, in single precision again
     parts = {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)}
     metrics = {

@@ -17,7 +17,7 @@ import typer
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from tutorial_utils import files
+from tutorial_utils import files, runtime
 
 log = logging.getLogger("recipes")
 
@@ -28,10 +28,10 @@ def command(recipe: Callable[[Path, Path, torch.device], None]) -> None:
     def main(
         out: Annotated[Path, typer.Option(help="Folder for the checkpoint.")],
         work: Annotated[Path, typer.Option(help="Folder for the resumable state, outside the repository.")],
-        device: Annotated[str, typer.Option(help="A torch device.")] = "cuda" if torch.cuda.is_available() else "cpu",
+        device: Annotated[str | None, typer.Option(help="A torch device, the lessons' by default.")] = None,
     ) -> None:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-        recipe(out, work, torch.device(device))
+        recipe(out, work, runtime.device(device))
 
     main.__doc__ = recipe.__doc__
     typer.run(main)
