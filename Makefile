@@ -2,13 +2,16 @@
 PYTHON ?= python3
 RUN = .venv/bin/python -m
 
-.PHONY: notebooks test lab refresh bench report browser classroom classroom-test hub lint setup
+.PHONY: notebooks test deep lab refresh bench gpu report browser classroom classroom-test hub lint setup
 
 notebooks: setup  ## execute every notebook at TUTORIAL_SCALE into build/
 	@$(RUN) tutorial_utils run --out build
 
 test: setup  ## unit tests, notebook hygiene, and every notebook cell by cell
 	@$(RUN) pytest
+
+deep: setup  ## lessons as a whole where make test runs a part: on a pretended GPU, and in half precision
+	@$(RUN) pytest -m deep tests
 
 lab: setup  ## open JupyterLab on the lessons
 	@$(RUN) jupyter lab notebooks
@@ -30,6 +33,9 @@ lint: setup  ## what pre-commit checks
 
 bench: setup  ## speed, as ratios against a baseline of the same run
 	@for benchmark in tests/benchmarks/bench_*.py; do .venv/bin/python $$benchmark || exit 1; done
+
+gpu: setup  ## the lessons on a CUDA GPU, and what the published models need there (ten minutes)
+	@.venv/bin/python tests/benchmarks/gpu.py
 
 report: setup  ## measure everything (an hour or two) and write docs/report.md
 	@.venv/bin/python tests/benchmarks/report.py

@@ -25,6 +25,7 @@ from tutorial_utils import files, runtime
 from tutorial_utils.execution import ROOT, execute, find_notebooks
 
 HERE = Path(__file__).parent
+REPORT = ROOT / "docs" / "report.md"
 QUICK = {
     "bench_vivit.py": ["--seeds", "1"],
     "bench_uvit.py": ["--samples", "500"],
@@ -48,15 +49,30 @@ def main() -> None:
     """Measure all, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer seeds, samples and prompts")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "report.md")
+    parser.add_argument("--out", type=Path, default=REPORT)
     options = parser.parse_args()
     rows = [*notebooks(), *imports(), *headlines(options.quick)]
     table = "\n".join(f"| {what} | {value} |" for what, value in rows)
     command = " ".join([".venv/bin/python tests/benchmarks/report.py", *(["--quick"] * options.quick)])
     page = PAGE.format(machine=machine(), day=date.today(), command=command, rows=table)
+    for heading, text in sections(options.out):  # of GPUs, which are measured elsewhere
+        page = with_section(page, heading, text)
     with files.draft(options.out) as partial:
         partial.write_text(page, encoding="utf-8")
     print(page)
+
+
+def sections(path: Path) -> list[tuple[str, str]]:
+    """The headings of a page after its first, each with its text."""
+    page = path.read_text(encoding="utf-8") if path.exists() else ""
+    return [tuple(part.strip() for part in text.split("\n", 1)) for text in page.split("\n## ")[1:]]
+
+
+def with_section(page: str, heading: str, text: str) -> str:
+    """A page with a section at its end, in the place of an older one under the same heading."""
+    before, *parts = page.split("\n## ")
+    kept = [part for part in parts if part.split("\n", 1)[0] != heading]
+    return "\n## ".join([before, *kept, f"{heading}\n\n{text}\n"])
 
 
 def machine() -> str:
