@@ -2,6 +2,8 @@
 
 import pytest
 
+import tutorial_utils  # noqa: F401  before torch, which the tests import first: see `tutorial_utils.openmp`
+
 
 @pytest.fixture(autouse=True)
 def no_course_variables(monkeypatch):

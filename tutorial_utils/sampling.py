@@ -125,6 +125,7 @@ def load_generator(scale: str | None = None, device: torch.device | None = None)
     """
     scale = runtime.scale() if scale is None else runtime.as_scale(scale)
     where = runtime.device() if device is None else device
+    runtime.quiet_libraries()  # what they would say is checked here
     precision = runtime.dtype(where)
     network = load_uvit(fetch("uvit", scale)).to(where, precision)
     vae = checkpoints.load(AutoencoderKL, fetch("vae", scale)).to(where, precision)

@@ -15,10 +15,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 from timing import headline
-
 from tutorial_utils.execution import ROOT, read_notebook
+
+import psutil
 
 NAMES, MACHINE = ["anna", "ben", "cleo"], 16  # GB
 WAYS = {"each from scratch": {"CLASSROOM_PLAIN": "1"}, "imports shared": {}}
@@ -50,9 +50,8 @@ def table(way: str, shared: float, each: dict[str, float]) -> dict[str, int]:
 
 def measure(variables: dict[str, str]) -> tuple[float, dict[str, float]]:
     """MB that there are once, and MB that another learner adds, by stage: what all have in common, the first brings."""
-    from client import classroom
-
     from classroom.passwords import read
+    from client import classroom
 
     with tempfile.TemporaryDirectory() as folder:
         state = Path(folder) / "state"

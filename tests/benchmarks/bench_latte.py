@@ -14,16 +14,16 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-import torch
-from diffusers import LatteTransformer3DModel, PyramidAttentionBroadcastConfig
-from einops import rearrange
 from timing import headline, in_turn
-from torch import Tensor
-
 from tutorial_utils import adherence, latte, metrics, moving, runtime
 from tutorial_utils.assets import fetch
 from tutorial_utils.latte_config import load_config
 from tutorial_utils.sampling import Settings, sample_seed
+
+import torch
+from diffusers import LatteTransformer3DModel, PyramidAttentionBroadcastConfig
+from einops import rearrange
+from torch import Tensor
 
 CONFIG = Path(__file__).parents[2] / "notebooks" / "configs" / "latte_mini.yaml"
 ROUNDS = 3

@@ -12,16 +12,16 @@ import time
 from dataclasses import replace
 from statistics import median
 
-import torch
-from einops import rearrange
 from timing import headline, in_turn
-from torch import Tensor, nn
-
 from tutorial_utils import garments, metrics, runtime
 from tutorial_utils.datasets import fashion_mnist_tensors
 from tutorial_utils.diffusion import guided
 from tutorial_utils.sampling import SETTINGS, Generator, load_generator, sample_seed
 from tutorial_utils.uvit import IMAGENET256_HUGE, Attention, Block, UViT
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
 
 ROUNDS = 7
 

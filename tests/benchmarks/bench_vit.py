@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import statistics
 
-import torch
 from timing import headline, in_turn
-from transformers import ViTForImageClassification
-
 from tutorial_utils import runtime
 from tutorial_utils.assets import fetch
+
+import torch
+from transformers import ViTForImageClassification
 
 IMAGES, ROUNDS = 250, 7
 

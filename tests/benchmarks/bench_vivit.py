@@ -14,11 +14,11 @@ from pathlib import Path
 from statistics import mean, median
 from types import ModuleType
 
-import numpy as np
 from timing import headline
-
 from tutorial_utils.datasets import organmnist3d
 from tutorial_utils.execution import ROOT, definitions
+
+import numpy as np
 
 
 def main() -> None:

@@ -21,14 +21,14 @@ from datetime import date
 from pathlib import Path
 
 import real_sizes
-import torch
-from diffusers import DDIMScheduler, LattePipeline
 from report import REPORT, with_section
-from transformers import T5Tokenizer
-
 from tutorial_utils import files, latte, preflight, runtime, sampling
 from tutorial_utils.execution import ROOT, execute, find_notebooks
 from tutorial_utils.latte_config import Config, load_config
+
+import torch
+from diffusers import DDIMScheduler, LattePipeline
+from transformers import T5Tokenizer
 
 sys.path.insert(0, str(ROOT / "tests" / "unit"))
 import t5_tokenizer

@@ -9,6 +9,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from tutorial_utils.latte import DECODED_FRAMES, MAX_TOKENS
+from tutorial_utils.sampling import DECODED_PLACES
+from tutorial_utils.uvit import IMAGENET256_HUGE, UViT
+
 import torch
 from diffusers import AutoencoderKL, AutoencoderKLTemporalDecoder, LatteTransformer3DModel
 from torch import nn
@@ -16,10 +20,6 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import T5Config, T5EncoderModel
-
-from tutorial_utils.latte import DECODED_FRAMES, MAX_TOKENS
-from tutorial_utils.sampling import DECODED_PLACES
-from tutorial_utils.uvit import IMAGENET256_HUGE, UViT
 
 CONFIGURATIONS = Path(__file__).parents[1] / "full" / "published"
 

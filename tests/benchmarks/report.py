@@ -19,10 +19,10 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
-import psutil
-
 from tutorial_utils import files, runtime
 from tutorial_utils.execution import ROOT, execute, find_notebooks
+
+import psutil
 
 HERE = Path(__file__).parent
 REPORT = ROOT / "docs" / "report.md"
@@ -30,6 +30,7 @@ QUICK = {
     "bench_vivit.py": ["--seeds", "1"],
     "bench_uvit.py": ["--samples", "500"],
     "bench_latte.py": ["--prompts", "32"],
+    "bench_shared.py": ["--rounds", "4"],
 }
 TESTS = ("tests/unit/test_faults.py", "tests/properties")
 """Their own headlines count the faults survived and the bad inputs tried."""

@@ -16,6 +16,7 @@ WITHOUT = {
     "it takes nothing from its caller": [
         "assets.cache_roots",
         "assets.manifest",
+        "openmp.set_up",
         "runtime.cores",
         "runtime.quiet_libraries",
         "runtime.scale",

@@ -1,0 +1,157 @@
+"""Cores that several processes share: what one costs against an older commit, and four at once against four times one.
+
+python tests/benchmarks/bench_shared.py [--baseline COMMIT] [--rounds 20] [--lessons 01 02 03 04]
+make bench BASELINE=COMMIT
+
+Each measurement is a process of its own, as each learner's kernel is; old and new take turns. On two processor cores:
+half an hour, and as much again with a baseline.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+from timing import headline
+from tutorial_utils.execution import ROOT
+
+import numpy as np
+
+TOGETHER = 4
+
+WORK = {
+    "01": """
+from tutorial_utils import runtime
+from tutorial_utils.datasets import fashion_mnist_tensors
+from tutorial_utils.garments import stills
+from tutorial_utils.metrics import Judge
+
+runtime.use_threads()
+judge, pictures = Judge(), stills(fashion_mnist_tensors("test")[0][:1_000])
+
+def work():
+    judge.classify(pictures)
+""",
+    "02": """
+import tutorial_utils
+import keras
+import numpy as np
+
+x = np.random.default_rng(0).random((256, 28, 28, 28, 1), np.float32)
+model = keras.Sequential([
+    keras.layers.Conv3D(64, 7, strides=7, input_shape=x.shape[1:]),
+    keras.layers.Reshape((64, 64)),
+    *(keras.layers.Dense(256, "gelu") for _ in range(4)),
+    keras.layers.GlobalAveragePooling1D(),
+    keras.layers.Dense(11),
+])
+model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+
+def work():
+    model.fit(x, np.arange(256) % 11, epochs=3, batch_size=32, verbose=0)
+""",
+    "03": """
+from tutorial_utils import runtime, sampling
+import torch
+
+runtime.use_threads()
+generator = sampling.load_generator("mini", torch.device("cpu"))
+
+def work():
+    for _ in range(4):
+        generator.images(torch.arange(20) % 10, list(range(20)), sampling.SETTINGS["mini"])
+""",
+    "04": """
+from tutorial_utils import latte, runtime
+from tutorial_utils.latte_config import load_config
+import torch
+
+runtime.use_threads()
+config = load_config("notebooks/configs/latte_mini.yaml")
+pipeline = latte.load_pipeline(config, "mini", torch.device("cpu"))
+prompts = latte.encode(pipeline, config.prompts)
+
+def work():
+    latte.Clips(pipeline, config.frames).videos(prompts, list(range(len(prompts))), config.settings)
+""",
+}
+"""What a learner's kernel does in each lesson, a few seconds of it; lesson 2's is TensorFlow's."""
+
+TIMED = "\nimport time\nwork()\nstarted = time.perf_counter()\nwork()\nprint(time.perf_counter() - started)"
+
+
+def main() -> None:
+    """Print both ratios of each lesson."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--baseline", default=os.environ.get("BASELINE"), help="a commit to compare one process with")
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--lessons", nargs="+", choices=WORK, default=list(WORK))
+    options = parser.parse_args()
+    with worktree(options.baseline) as old:
+        for lesson in options.lessons:
+            measure(lesson, options.rounds, old)
+
+
+def measure(lesson: str, rounds: int, old: Path | None) -> None:
+    """One process in turn with one of the older commit, then four at once."""
+    alone = {tree: [] for tree in (ROOT, old) if tree}
+    for _ in range(rounds):
+        for tree, seconds in alone.items():
+            seconds += run(lesson, tree, 1)
+    print(f"lesson {lesson}: one process {spread(alone[ROOT])}")
+    if old:
+        print(f"lesson {lesson}: one process of the baseline {spread(alone[old])}")
+        headline(f"lesson {lesson}: one process against the baseline", ratio(alone[ROOT], alone[old], 1))
+    together = [second for _ in range(max(1, rounds // TOGETHER)) for second in run(lesson, ROOT, TOGETHER)]
+    print(f"lesson {lesson}: {TOGETHER} at once {spread(together)}")
+    headline(
+        f"lesson {lesson}: {TOGETHER} processes at once against {TOGETHER} times one",
+        ratio(together, alone[ROOT], TOGETHER),
+    )
+
+
+def run(lesson: str, tree: Path, count: int) -> list[float]:
+    """The seconds of each of some processes that work at the same time."""
+    env = os.environ | {"PYTHONPATH": str(tree), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [sys.executable, "-c", WORK[lesson] + TIMED]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    processes = [subprocess.Popen(command, cwd=tree, env=env, **streams) for _ in range(count)]
+    return [float(process.communicate()[0]) for process in processes]
+
+
+def ratio(new: list[float], old: list[float], times: int) -> str:
+    """The ratio of two medians, with the interval that holds 95% of those of resampled measurements."""
+    chance = np.random.default_rng(0)
+    medians = [np.median(chance.choice(values, (10_000, len(values))), axis=1) for values in (new, old)]
+    low, high = np.quantile(medians[0] / medians[1] / times, [0.025, 0.975])
+    return f"{median(new) / median(old) / times:.2f} x ({low:.2f} to {high:.2f}, n = {len(new)} and {len(old)})"
+
+
+def spread(seconds: list[float]) -> str:
+    return f"{median(seconds):.2f} s ({min(seconds):.2f} to {max(seconds):.2f})"
+
+
+@contextlib.contextmanager
+def worktree(commit: str | None) -> Iterator[Path | None]:
+    """The project as it was at a commit."""
+    if commit is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Path(folder) / "baseline"
+        subprocess.run(["git", "worktree", "add", "--quiet", "--detach", tree, commit], cwd=ROOT, check=True)
+        try:
+            yield tree
+        finally:
+            subprocess.run(["git", "worktree", "remove", "--force", tree], cwd=ROOT, check=True)
+
+
+if __name__ == "__main__":
+    main()
