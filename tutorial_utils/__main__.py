@@ -126,7 +126,6 @@ def bundle(
     If interrupted, run it again to go on.
     """
     from tutorial_utils import bundle as bundles
-    from tutorial_utils.dry_run import rehearse
 
     chosen = chosen_scale(scale)
     try:
@@ -142,6 +141,8 @@ def bundle(
         try:
             outcome = bundles.add(asset, out)
             if asset.kind in ("hub", "url"):
+                from tutorial_utils.dry_run import rehearse  # imports torch, which what is bundled does not need
+
                 rehearse(asset, out / asset.folder_name)
         except (ValueError, OSError, asset_store.AssetError) as error:
             complain(str(error))
