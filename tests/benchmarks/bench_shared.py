@@ -21,6 +21,7 @@ from statistics import median
 
 from timing import headline
 from tutorial_utils.execution import ROOT
+from tutorial_utils.openmp import OWN_CHOICE
 
 import numpy as np
 
@@ -119,7 +120,8 @@ def measure(lesson: str, rounds: int, old: Path | None) -> None:
 
 def run(lesson: str, tree: Path, count: int) -> list[float]:
     """The seconds of each of some processes that work at the same time."""
-    env = os.environ | {"PYTHONPATH": str(tree), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    own = {name: value for name, value in os.environ.items() if name not in OWN_CHOICE}  # not what this process has set
+    env = own | {"PYTHONPATH": str(tree), "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, "-c", WORK[lesson] + TIMED]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
     processes = [subprocess.Popen(command, cwd=tree, env=env, **streams) for _ in range(count)]
