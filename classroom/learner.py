@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import os
+import resource
 import socket
 import sys
 from pathlib import Path
@@ -27,13 +28,17 @@ def main() -> None:
     nursery.serve(channel, become_server)
 
 
-def become_server(name: str, uid: int, home: str, env: dict[str, str], arguments: list[str], plain: bool) -> None:
+def become_server(
+    name: str, uid: int, home: str, env: dict[str, str], arguments: list[str], processes: int, plain: bool
+) -> None:
     """Be a learner's server, within the learner's limits and with nobody else's rights.
 
     Args:
+        processes: how many the learner may have, with their threads.
         plain: start from nothing, instead of sharing what has been imported.
     """
     Group(name).join()
+    resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))  # a second door behind that of the group
     give_up_root(uid)
     os.environ.clear()
     os.environ.update(env)

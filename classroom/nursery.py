@@ -1,18 +1,19 @@
 """A process that has imported what the lessons need, once, and has a child for each server and each kernel.
 
 Memory that a child only reads stays one copy for the whole class, and a child is there at once. The hub holds the
-other end of a socket: it sends what a child should become, a line of JSON, and gets the child's process id. Each
-learner's server has such a process of its own, for kernels.
+other end of a socket: it sends the end of a pipe, and gets a child's process id. What the child should become comes
+through that pipe, to the child alone: what its parent had read, with a learner's token in it, all later children could
+find in their memory. Each learner's server has such a process of its own, for kernels.
 """
 
 from __future__ import annotations
 
 import atexit
-import contextlib
 import functools
 import gc
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -24,6 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 KERNEL = ["-m", "ipykernel_launcher"]
+SPARE = 100  # processes and threads that a kernel leaves to its server, which can then still end it
 
 
 @dataclass
@@ -39,38 +41,46 @@ class Nursery:
         Raises:
             ChildProcessError: the nursery is gone.
         """
-        with self.turn:
-            self.channel.sendall(json.dumps(wanted).encode() + b"\n")
-            answer = self.channel.recv(32)
-        if not answer:
-            raise ChildProcessError("The process that starts learners' servers has ended; its last words are above.")
+        theirs, ours = os.pipe()
+        with os.fdopen(ours, "w", encoding="utf-8") as to_child:
+            try:
+                with self.turn:
+                    socket.send_fds(self.channel, [b"."], [theirs])
+                    answer = self.channel.recv(32)
+            finally:
+                os.close(theirs)
+            if not answer:
+                raise ChildProcessError("The process that starts learners' servers has ended; see its log.")
+            json.dump(wanted, to_child)
         return int(answer)
 
 
 def serve(channel: socket.socket, become: Callable[..., None]) -> None:
-    """Have a child for each line that comes, which calls `become` with it, until the far end is gone."""
+    """Have a child for each pipe that comes, to call `become` with what it reads there, until the far end is gone."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries them
     for deaf in (signal.SIGINT, signal.SIGTERM):  # they are meant for the hub, which then closes the socket
         signal.signal(deaf, signal.SIG_IGN)
-    lines = channel.makefile("rb")
-    while line := lines.readline():
+    while pipes := socket.recv_fds(channel, 1, 1)[1]:
+        begun, begins = os.pipe()
         if pid := os.fork():
-            apart(pid)
+            for end in (*pipes, begins):
+                os.close(end)
+            os.read(begun, 1)  # nothing: the child has closed its end, and is apart, or has ended
+            os.close(begun)
             channel.sendall(str(pid).encode())
         else:
-            apart(0)
-            lines.close()
+            os.setsid()  # an interrupt meets it and its own children alone, and it has no terminal
+            os.close(begun)
+            os.close(begins)
             channel.close()
-            live(functools.partial(become, **json.loads(line)))
+            live(functools.partial(begin, pipes[0], become))
 
 
-def apart(pid: int) -> None:
-    """Give a child a process group, so that an interrupt meets it and its own children alone.
-
-    Parent and child both see to it: neither knows who is first, and the parent's answer must find it done.
-    """
-    with contextlib.suppress(OSError):  # it has gone on, or ended
-        os.setpgid(pid, pid)
+def begin(pipe: int, become: Callable[..., None]) -> None:
+    """Read what to become, and become it."""
+    with os.fdopen(pipe, encoding="utf-8") as told:
+        wanted = json.load(told)
+    become(**wanted)
 
 
 def live(life: Callable[[], None]) -> None:
@@ -156,7 +166,10 @@ def fork_kernels() -> None:
 
 
 def become_kernel(arguments: list[str], env: dict[str, str], cwd: str) -> None:
-    """Be a kernel, as ``python -m ipykernel_launcher`` would."""
+    """Be a kernel, as ``python -m ipykernel_launcher`` would; one that leaves its server a few processes."""
+    _, most = resource.getrlimit(resource.RLIMIT_NPROC)
+    if most != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_NPROC, (max(1, most - SPARE), most))
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env, JPY_PARENT_PID=str(os.getppid()))

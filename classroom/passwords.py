@@ -1,7 +1,8 @@
 """Who may sign in: the names on the class list, each with a password of its own.
 
 The list is a file that only root can read, with a name and a password on each line. A teacher hands the passwords out,
-and may change or delete lines; the change holds from the next time somebody signs in.
+and may change or delete lines: a new password holds from the next time somebody signs in, and a name that is gone ends
+that learner's session and server within half a minute.
 """
 
 from __future__ import annotations
@@ -9,15 +10,19 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from jupyterhub.auth import Authenticator
+from jupyterhub.handlers import BaseHandler
+from jupyterhub.user import User
 from traitlets import Unicode
 
 from tutorial_utils import files
 
 TEACHER = "teacher"
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")  # it becomes the name of a folder and of a control group
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds over a wrong password, twice as many each time
 LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none is taken for another
 
 
@@ -50,15 +55,39 @@ def new_password() -> str:
     return "-".join("".join(secrets.choice(LETTERS) for _ in range(4)) for _ in range(3))
 
 
+@dataclass
+class Queue:
+    """Those who try one name from one place, one after the other."""
+
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    pause: float = FIRST_PAUSE
+
+
 class ClassList(Authenticator):
-    """Compares with the class list, and takes its time over a wrong password."""
+    """Compares with the class list, and takes longer over each further wrong password for a name from a place.
+
+    Whoever sits at another machine is not kept waiting by that.
+    """
 
     path = Unicode(config=True, help="The file with the class list.")
 
-    async def authenticate(self, handler: object, data: dict[str, str]) -> dict[str, object] | None:
+    def __init__(self, **traits: object):
+        super().__init__(**traits)
+        self._queues: dict[tuple[str, str], Queue] = {}
+
+    async def authenticate(self, handler: BaseHandler, data: dict[str, str]) -> dict[str, object] | None:
         name = self.normalize_username(data["username"])
         password = read(Path(self.path)).get(name)
-        if password and secrets.compare_digest(data["password"].encode(), password.encode()):
-            return {"name": name, "admin": name == TEACHER}
-        await asyncio.sleep(1)
+        place = name if password else "", handler.request.remote_ip  # all unknown names wait together
+        queue = self._queues.setdefault(place, Queue())
+        async with queue.turn:
+            if password and secrets.compare_digest(data["password"].encode(), password.encode()):
+                self._queues.pop(place, None)
+                return {"name": name, "admin": name == TEACHER}
+            await asyncio.sleep(queue.pause)
+            queue.pause = min(2 * queue.pause, LONGEST_PAUSE)
         return None
+
+    async def refresh_user(self, user: User, handler: BaseHandler | None = None, **others: object) -> bool:
+        """Whether a name is still on the class list: who is not on it any more is signed out."""
+        return user.name in read(Path(self.path))

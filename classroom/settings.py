@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ class Settings:
     address: str  # host and port
     memory: int  # bytes for each learner
     cpus: float  # processor cores for each learner
+    processes: int  # and threads, for each learner
     idle_minutes: float  # after which a kernel is ended; a server after twice as many
     plain: bool  # share no imports and tune nothing, to compare with
 
@@ -47,6 +49,7 @@ def read() -> Settings:
         address=os.environ.get("CLASSROOM_ADDRESS") or "127.0.0.1:8000",
         memory=_memory(os.environ.get("CLASSROOM_MEMORY") or "2G"),
         cpus=_positive("CLASSROOM_CPUS", "1"),
+        processes=math.ceil(_positive("CLASSROOM_PROCESSES", "500")),
         idle_minutes=_positive("CLASSROOM_IDLE_MINUTES", "30"),
         plain=bool(os.environ.get("CLASSROOM_PLAIN")),
     )

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from jupyterhub.spawner import LocalProcessSpawner
 from jupyterhub.utils import random_port
-from traitlets import Bool, Dict, Unicode
+from traitlets import Bool, Dict, Int, Unicode
 
+from classroom import passwords
 from classroom.limits import Group
 from classroom.nursery import Nursery
 
@@ -25,6 +26,9 @@ class LearnerSpawner(LocalProcessSpawner):
 
     homes = Unicode(config=True, help="The folder that holds the learners' homes.")
     nursery_env = Dict(config=True, help="The environment in which the lessons' imports are made.")
+    class_list = Unicode(config=True, help="The file with the class list.")
+    processes = Int(config=True, help="How many processes and threads a learner may have.")
+    log_file = Unicode(config=True, help="Where what learners' servers and kernels say is kept.")
     plain = Bool(config=True, help="Share no imports, to compare with.")
 
     _nursery: Nursery | None = None  # one for all
@@ -33,10 +37,19 @@ class LearnerSpawner(LocalProcessSpawner):
         """Set the limits, have a child, and say where it will listen."""
         self.port = self.port or random_port()
         group, home = Group(self.user.name), make_home(Path(self.homes), self.user.name)
-        group.limit(self.mem_limit, self.cpu_limit)
+        group.limit(self.mem_limit, self.cpu_limit, self.processes)
         wanted = {"name": self.user.name, "uid": home.stat().st_uid, "home": str(home), "plain": self.plain}
+        wanted["processes"] = self.processes
         self.pid = await asyncio.to_thread(self.ask_nursery, **wanted, env=self.get_env(), arguments=self.get_args())
         return "127.0.0.1", self.port
+
+    async def poll(self) -> int | None:
+        """As ever, but a server whose learner is no longer on the class list is ended."""
+        status = await super().poll()
+        if status is None and self.user.name not in passwords.read(Path(self.class_list)):
+            await asyncio.to_thread(Group(self.user.name).end)
+            return 0
+        return status
 
     async def stop(self, now: bool = False) -> None:
         """Stop the server, then whatever it or the learner left running."""
@@ -51,18 +64,23 @@ class LearnerSpawner(LocalProcessSpawner):
         """Have a child, of a new nursery if the last one has ended."""
         kind = LearnerSpawner
         try:
-            kind._nursery = kind._nursery or open_nursery(self.nursery_env)
+            kind._nursery = kind._nursery or open_nursery(self.nursery_env, Path(self.log_file))
             return kind._nursery.ask(**wanted)
         except OSError:
             kind._nursery = None  # the next attempt opens another
             raise
 
 
-def open_nursery(env: dict[str, str]) -> Nursery:
-    """Start the process that imports what all will share. It ends with this one, and its first child takes a while."""
+def open_nursery(env: dict[str, str], log_file: Path) -> Nursery:
+    """Start the process that imports what all will share. It ends with this one, and its first child takes a while.
+
+    It has no terminal, and so no learner's process has: one that had could type into the terminal of the hub's owner.
+    """
     near, far = socket.socketpair()
     command = [sys.executable, "-m", "classroom.learner", str(far.fileno())]
-    subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, pass_fds=[far.fileno()], umask=0o022)
+    apart = {"cwd": ROOT, "env": env, "pass_fds": [far.fileno()], "umask": 0o022, "start_new_session": True}
+    with log_file.open("a") as log:
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **apart)
     far.close()
     return Nursery(near)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
+import pty
 import socket
 import subprocess
 import sys
+import termios
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -25,13 +28,17 @@ PATIENCE = float(os.environ.get("CLASSROOM_PATIENCE", "300"))  # seconds for any
 
 @contextlib.contextmanager
 def classroom(state: Path, learners: list[str], **variables: str) -> Iterator[str]:
-    """Start the server with one command, and give its address; end it, and all that it started, afterwards."""
+    """Start the server with one command, in a terminal, and give its address; end all that it started afterwards."""
     host = f"127.0.0.1:{free_port()}"
     address = f"http://{host}"
     variables |= {"CLASSROOM_STATE": str(state), "CLASSROOM_ADDRESS": host}
     command = [sys.executable, "-m", "classroom", *learners]
+    terminal, line = pty.openpty()
+    in_terminal = {"start_new_session": True, "preexec_fn": lambda: fcntl.ioctl(line, termios.TIOCSCTTY, 0)}
     with (state.parent / "hub.log").open("w") as log:
-        hub = subprocess.Popen(command, cwd=ROOT, env=os.environ | variables, stdout=log, stderr=subprocess.STDOUT)
+        streams = {"stdin": line, "stdout": log, "stderr": subprocess.STDOUT}
+        hub = subprocess.Popen(command, cwd=ROOT, env=os.environ | variables, **streams, **in_terminal)
+    os.close(line)
     try:
         wait_for(lambda: hub.poll() is not None or responds(address), "the hub to answer")
         if hub.poll() is not None:
@@ -40,6 +47,7 @@ def classroom(state: Path, learners: list[str], **variables: str) -> Iterator[st
     finally:
         hub.terminate()
         hub.wait(120)
+        os.close(terminal)
 
 
 def code_cells(notebook: NotebookNode) -> list[str]:

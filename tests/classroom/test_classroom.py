@@ -6,13 +6,16 @@ make classroom-test
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import os
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from client import LESSON_1, Learner, classroom, code_cells, wait_for
+from memory import holds
 
 from tutorial_utils import execution
 from tutorial_utils.checks import MARK
@@ -148,6 +151,78 @@ def busy(processes, seconds):
 """
 
 
+def test_the_terminal_of_the_hub_is_out_of_reach(learners):
+    kernel = learners["anna"].start_kernel()
+    assert kernel.run("open('/dev/tty', 'w')").error.startswith("OSError: [Errno 6]")
+    assert kernel.run("import subprocess; subprocess.run('echo > /dev/tty', shell=True, check=True)").status == "error"
+
+
+def test_a_learners_memory_holds_no_other_learners_token(learners):
+    kernels = {name: learner.start_kernel() for name, learner in learners.items()}
+    tokens = {name: one.run("import os; print(os.environ['JUPYTERHUB_API_TOKEN'])") for name, one in kernels.items()}
+    for name, kernel in kernels.items():
+        kernel.run(inspect.getsource(holds))
+        for other, token in tokens.items():
+            halves = token.text[:16], token.text[16:].strip()  # so that the question itself is not found
+            found = kernel.run(f"print(holds(*{halves!r}))").text
+            assert found == f"{name == other}\n", f"{other}'s token in the memory of {name}"
+
+
+def test_processes_are_bounded_for_a_learner_and_nobody_else(learners):
+    anna, ben = learners["anna"].start_kernel(), learners["ben"].start_kernel()
+    anna.run(SWARM)
+    count, reason = anna.run("print(*swarm(2000))").text.split()
+    assert int(count) < 500 and reason == "BlockingIOError"
+    assert ben.run("import subprocess; print(subprocess.run(['true']).returncode)").text == "0\n"
+
+
+SWARM = """
+import os, signal
+
+def swarm(most):
+    started, reason = [], None
+    try:
+        for _ in range(most):
+            pid = os.fork()
+            if not pid:
+                signal.pause()
+            started.append(pid)
+    except OSError as error:
+        reason = type(error).__name__
+    for pid in started:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    return len(started), reason
+"""
+
+
+def test_each_wrong_password_takes_longer_than_the_last(address):
+    guess, seconds = Learner(address, "eve"), []
+    for _ in range(3):
+        started = time.monotonic()
+        assert not guess.sign_in("abcd-efgh-jkmn")
+        seconds.append(time.monotonic() - started)
+    assert seconds[1] > 2 and seconds[2] > 4
+
+
+def test_four_kernels_that_sample_at_once_come_to_their_end_and_make_room_for_each_other(learners):
+    kernels = [learner.start_kernel() for learner in (*learners.values(), learners["anna"])]
+    with ThreadPoolExecutor() as together:
+        replies = list(together.map(lambda kernel: kernel.run(SAMPLE), kernels))
+    assert [(reply.text, reply.error) for reply in replies] == [("1000 (20, 3, 64, 64)\n", "")] * 4
+
+
+SAMPLE = """
+import os
+import torch
+from tutorial_utils import runtime, sampling
+runtime.use_threads()
+generator = sampling.load_generator()
+images = generator.images(torch.arange(20) % 10, list(range(20)), sampling.SETTINGS["mini"])
+print(os.environ["GOMP_SPINCOUNT"], tuple(images.shape))
+"""
+
+
 def test_work_survives_the_server_and_nothing_else_does(learners, folder):
     from classroom.limits import Group
 
@@ -160,3 +235,15 @@ def test_work_survives_the_server_and_nothing_else_does(learners, folder):
     ben.start_server()
     assert mine.read_text() == "mine"
     wait_for(lambda: Group("ben").processes() != [], "the server's processes")
+
+
+def test_a_name_that_is_deleted_ends_its_session_and_its_server(learners, folder):
+    from classroom.limits import Group
+
+    cleo, path = learners["cleo"], folder / "state" / "passwords"
+    assert cleo.session.get(f"{cleo.address}/hub/api/user").ok and Group("cleo").processes() != []
+    lines = [line for line in path.read_text().splitlines(keepends=True) if not line.startswith("cleo ")]
+    path.write_text("".join(lines))
+    wait_for(lambda: Group("cleo").processes() == [], "the server's processes to end")
+    wait_for(lambda: not cleo.session.get(f"{cleo.address}/hub/api/user").ok, "the session to end")
+    assert learners["anna"].session.get(f"{cleo.address}/hub/api/user").ok

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import stat
 import sys
 
 import pytest
+from memory import holds
 
 from classroom import doors, lessons, limits, nursery, settings
 
@@ -93,18 +95,34 @@ def test_version_2_of_the_groups_is_told_what_version_1_is(tmp_path):
     group = limits.Group("anna", mounted=tmp_path)
     (tmp_path / "classroom" / "anna").mkdir(parents=True)
     (tmp_path / "classroom" / "anna" / "memory.swap.max").touch()
-    group.limit(2**30, 0.5)
+    group.limit(2**30, 0.5, 100)
     found = {path.name: path.read_text() for path in (tmp_path / "classroom" / "anna").iterdir()}
-    assert found == {"memory.max": str(2**30), "memory.swap.max": "0", "cpu.max": "50000 100000"}
+    limited = {"memory.max": str(2**30), "memory.swap.max": "0", "cpu.max": "50000 100000", "pids.max": "100"}
+    assert found == limited
     for above in (tmp_path, tmp_path / "classroom"):
-        assert (above / "cgroup.subtree_control").read_text() == "+memory +cpu"
+        assert (above / "cgroup.subtree_control").read_text() == "+memory +cpu +pids"
+
+
+def test_version_2_puts_the_hub_one_group_down_and_learners_beside_it(tmp_path, monkeypatch):
+    (tmp_path / "cgroup.controllers").touch()
+    own = tmp_path / "system.slice" / "classroom.service"
+    own.mkdir(parents=True)
+    places = ["system.slice/classroom.service", "system.slice/classroom.service/hub"]
+    monkeypatch.setattr(limits, "_own_group", lambda resource: places[0])
+    limits.make_room(tmp_path)
+    assert (own / "hub" / "cgroup.procs").read_text() == str(os.getpid())
+    for place in places:
+        monkeypatch.setattr(limits, "_own_group", lambda resource, place=place: place)
+        limits.make_room(tmp_path)
+        assert limits.Group("anna", mounted=tmp_path).folders["memory"] == own / "classroom" / "anna"
+    assert not (own / "hub" / "hub").exists()
 
 
 def test_limits_that_cannot_be_set_are_an_error(tmp_path):
     (tmp_path / "cgroup.controllers").touch()
     (tmp_path / "classroom").touch()
     with pytest.raises(limits.LimitsError, match="could not be set"):
-        limits.Group("anna", mounted=tmp_path).limit(2**30, 1)
+        limits.Group("anna", mounted=tmp_path).limit(2**30, 1, 100)
 
 
 def test_the_highest_closed_folder_on_the_way_is_found(tmp_path):
@@ -116,6 +134,12 @@ def test_the_highest_closed_folder_on_the_way_is_found(tmp_path):
     assert doors.first_closed(needed) == (above or (tmp_path / "open" / "closed"))
 
 
+def answer(write: int, text: str, halves: list[str] | None) -> None:
+    """Say what one was told, or whether two halves of another's secret are in one's memory; and stay."""
+    os.write(write, (str(holds(*halves)) if halves else text[:9]).encode())
+    signal.pause()
+
+
 @pytest.fixture
 def pair():
     """A nursery in a process of its own, whose children write what they are told to a pipe; and the pipe's end."""
@@ -123,7 +147,7 @@ def pair():
     read, write = os.pipe()
     if not (pid := os.fork()):
         near.close()
-        nursery.live(lambda: nursery.serve(far, lambda text: os.write(write, text.encode()) and signal.pause()))
+        nursery.live(lambda: nursery.serve(far, lambda text, halves=None: answer(write, text, halves)))
     far.close()
     os.close(write)
     yield nursery.Nursery(near), read
@@ -139,12 +163,24 @@ def test_a_nursery_has_a_child_for_each_wish(pair):
         children.append(nursery.ForkedKernel(asker.ask(text=text)))
         assert os.read(said, 10).decode() == text
     first, second = children
-    assert first.poll() is None and os.getpgid(first.pid) == first.pid
+    assert first.poll() is None and os.getpgid(first.pid) == os.getsid(first.pid) == first.pid
     first.kill()
     first.wait(10)
     assert (first.poll(), second.poll()) == (0, None)
     second.terminate()
     assert second.wait(10) == 0
+
+
+def test_what_one_child_was_told_is_in_no_other_childs_memory(pair):
+    asker, said = pair
+    secret = secrets.token_hex(16)
+    children = [nursery.ForkedKernel(asker.ask(text="A" * 5_000 + secret + "A" * 5_000))]
+    os.read(said, 10)
+    children.append(nursery.ForkedKernel(asker.ask(text="", halves=(secret[:16], secret[16:]))))
+    answer = os.read(said, 10)
+    for child in children:
+        child.kill()
+    assert answer == b"False"
 
 
 def test_a_nursery_that_is_gone_says_so():
