@@ -1,12 +1,12 @@
-"""The code cells of a lesson, run in this process: on another device, in another precision, with smaller numbers."""
+"""The code cells of a lesson, run in this process: on another device, with smaller numbers, or more than once."""
 
 from __future__ import annotations
 
 from tutorial_utils.execution import find_notebooks, read_notebook
 
 
-def run(lesson: str, changes: dict[str, str], until: str = "") -> None:
-    """Run the code cells of a lesson in order, in the present folder.
+def sections(lesson: str, changes: dict[str, str], until: str = "") -> list[dict[int, str]]:
+    """The code cells of each section of a lesson, by their numbers.
 
     Args:
         lesson: the beginning of its name.
@@ -14,13 +14,33 @@ def run(lesson: str, changes: dict[str, str], until: str = "") -> None:
         until: a heading before which to stop; empty for none.
     """
     cells = read_notebook(find_notebooks([lesson])[0]).cells
-    if until:
-        cells = cells[: next(number for number, cell in enumerate(cells) if until in cell.source)]
     sources = {number: cell.source for number, cell in enumerate(cells) if cell.cell_type == "code"}
     for old, new in changes.items():
         places = [number for number, source in sources.items() if source.count(old)]
         assert len(places) == 1 and sources[places[0]].count(old) == 1, f"{old!r} stands in the cells {places}"
         sources[places[0]] = sources[places[0]].replace(old, new)
+    if until:
+        cells = cells[: next(number for number, cell in enumerate(cells) if until in cell.source)]
+    found: list[dict[int, str]] = [{}]
+    for number, cell in enumerate(cells):
+        if cell.cell_type == "markdown" and cell.source.startswith("## "):
+            found.append({})
+        elif number in sources:
+            found[-1][number] = sources[number]
+    return found
+
+
+def run(lesson: str, changes: dict[str, str], until: str = "", again: bool = False) -> None:
+    """Run the code cells of a lesson in order, in the present folder; arguments as for `sections`.
+
+    Args:
+        again: each cell is run twice at once, and when all have come to their end each section once more, the last
+            section first.
+    """
+    parts = sections(lesson, changes, until)
+    cells = [(number, source) for part in parts for number, source in part.items() for _ in range(1 + again)]
+    if again:
+        cells += [cell for part in reversed(parts) for cell in part.items()]
     names = {"__name__": "__main__", "display": lambda *shown: None}
-    for number, source in sources.items():
+    for number, source in cells:
         exec(compile(source, f"{lesson}, cell {number}", "exec", dont_inherit=True), names)

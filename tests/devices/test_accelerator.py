@@ -6,7 +6,8 @@ import torch
 from accelerator import DEVICE, Accelerator
 from torch import nn
 
-from tutorial_utils import diffusion, uvit
+from tutorial_utils.networks import uvit
+from tutorial_utils.sampling import diffusion
 
 
 @pytest.fixture(autouse=True)

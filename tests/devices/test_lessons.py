@@ -30,7 +30,7 @@ SMALLER = {
         '("ddim", 4),\n        ("ddim", 12),\n        ("dpm-multi", 4),\n        ("dpm-multi", 8),\n': "",
     },
 }
-JUDGING = "## 7 · Judging"
+DIALS, JUDGING = "## 6 · Dials", "## 7 · Judging"
 SMALLER_JUDGING = {
     "01": {},
     "03": {
@@ -58,4 +58,5 @@ def test_a_lesson_runs_on_an_accelerator(lesson, whole, monkeypatch):
 @pytest.mark.parametrize("lesson", ["03", "04"])
 def test_a_lessons_facts_hold_in_half_precision(lesson, precision, whole, monkeypatch):
     monkeypatch.setattr(runtime, "dtype", lambda where, large=False: precision)
-    cells.run(lesson, *([{}] if whole else [SMALLER[lesson], JUDGING]))
+    far_enough = JUDGING if precision == torch.bfloat16 else DIALS  # processors take float16 slowly
+    cells.run(lesson, *([{}] if whole else [SMALLER[lesson], far_enough]))

@@ -7,10 +7,10 @@ import torch
 from accelerator import DEVICE, Accelerator
 from diffusers import AutoencoderKL
 
-from tutorial_utils.assets import fetch
-from tutorial_utils.datasets import FASHION_CLASSES, fashion_mnist_tensors
+from tutorial_utils.assets.store import fetch
+from tutorial_utils.datasets.fashion_mnist import fashion_mnist_tensors
 from tutorial_utils.recipes import latte, uvit, vae
-from tutorial_utils.sampling import Generator
+from tutorial_utils.sampling import by_class
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def test_u_vit_mini_is_trained_and_measured_there(codec):
     network = uvit.build(uvit.Recipe(embed_dim=32, num_heads=2, depth=2)).to(DEVICE)
     labels = torch.arange(4, device=DEVICE)
     uvit.loss_of(network, torch.randn(4, 4, 8, 8, device=DEVICE), labels, uvit.Recipe()).backward()
-    images, _ = uvit.garments(Generator(network, codec, FASHION_CLASSES), 2)
+    images, _ = uvit.garments(by_class.sampler(network, codec), 2)
     assert images.device.type == "cpu"
 
 

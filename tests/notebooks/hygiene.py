@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import nbformat
+from leaks import leaks
 from nbformat import NotebookNode
 
 from tutorial_utils.checks import MARK
@@ -26,7 +27,7 @@ def problems(path: Path) -> list[str]:
     """Everything that is wrong with one notebook, a sentence each."""
     notebook = nbformat.read(path, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
-    found = [*_execution(code), *_outputs(code), *_facts(notebook, code)]
+    found = [*_execution(code), *_outputs(code), *_facts(notebook, code), *leaks([cell.source for cell in code])]
     if any(HOT_LINK.search(cell.source) for cell in notebook.cells if cell.cell_type == "markdown"):
         found.append("its text shows a picture from the network")
     if notebook.metadata.get("kernelspec", {}).get("name") != "python3":

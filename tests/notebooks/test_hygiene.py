@@ -2,6 +2,7 @@
 
 import pytest
 from hygiene import MAX_MB_TOGETHER, problems
+from leaks import leaks
 
 from tutorial_utils.execution import find_notebooks
 
@@ -13,6 +14,25 @@ def test_notebook_is_clean(path):
 
 def test_notebooks_together_are_small():
     assert sum(path.stat().st_size for path in find_notebooks()) <= MAX_MB_TOGETHER * 2**20
+
+
+@pytest.mark.parametrize(
+    ("cells", "found"),
+    [
+        (["x = 1", "print(x)"], []),
+        (["x = 1", "x = 2"], ["x is bound in the code cells [1, 2]"]),
+        (["x = 1", "def x(): pass"], ["x is bound in the code cells [1, 2]"]),
+        (["import math", "for math in range(3): pass"], ["math is bound in the code cells [1, 2]"]),
+        (["for x in range(3): y = x", "for x in range(3): pass", "[y for y in range(3)]"], []),
+        (["for x in range(3): pass\nx = 0", "for x in range(3): pass"], ["x is bound in the code cells [1, 2]"]),
+        (["print(x)", "x = 1"], ["code cell 1 uses x, which cell 2 defines"]),
+        (["def f(): return x", "x = 1"], ["code cell 1 uses x, which cell 2 defines"]),
+        (["def f(x): return [x for _ in range(2)]", "x = 1"], []),
+        (["figure = 1", "figure = 2"], []),
+    ],
+)
+def test_state_that_leaks_is_found(cells, found):
+    assert leaks(cells) == found
 
 
 def test_there_is_a_lesson():
