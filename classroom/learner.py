@@ -10,7 +10,7 @@ import socket
 import sys
 from pathlib import Path
 
-from classroom import lessons, nursery
+from classroom import kernels, lessons, nursery
 from classroom.limits import Group
 
 SERVER = ["jupyterhub.singleuser", "jupyterlab.labapp", "ipykernel.kernelapp", "ipykernel.zmqshell", "ipywidgets"]
@@ -46,8 +46,7 @@ def become_server(
     lessons.copy_missing(Path(home))
     if plain:
         os.execv(sys.executable, [sys.executable, "-m", "jupyterhub.singleuser", *arguments])
-    nursery.fork_kernels()
-    sys.argv = ["jupyterhub-singleuser", *arguments, *own_folders(home)]
+    sys.argv = ["jupyterhub-singleuser", *arguments, *own_folders(home), *kernels.fork_kernels()]
     importlib.import_module("jupyterhub.singleuser").main()
 
 

@@ -3,7 +3,7 @@
 Memory that a child only reads stays one copy for the whole class, and a child is there at once. The hub holds the
 other end of a socket: it sends the end of a pipe, and gets a child's process id. What the child should become comes
 through that pipe, to the child alone: what its parent had read, with a learner's token in it, all later children could
-find in their memory. Each learner's server has such a process of its own, for kernels.
+find in their memory. Each learner's server has such a process of its own, for kernels: see `kernels`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ import functools
 import gc
 import json
 import os
-import resource
-import select
 import signal
 import socket
 import sys
@@ -23,9 +21,6 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-
-KERNEL = ["-m", "ipykernel_launcher"]
-SPARE = 100  # processes and threads that a kernel leaves to its server, which can then still end it
 
 
 @dataclass
@@ -114,66 +109,3 @@ def settle() -> None:
         )
     gc.collect()
     gc.freeze()
-
-
-class ForkedKernel:
-    """A kernel for jupyter_client, which knows it as the Popen that it would have been."""
-
-    stdin = stdout = stderr = None
-
-    def __init__(self, pid: int):
-        self.pid = pid
-        self._ended = os.pidfd_open(pid)
-
-    def poll(self) -> int | None:
-        """None while it runs, then 0: how it ended is not known to anyone but its parent."""
-        return 0 if select.select([self._ended], [], [], 0)[0] else None
-
-    def wait(self, timeout: float | None = None) -> int:
-        select.select([self._ended], [], [], timeout)
-        return 0
-
-    def send_signal(self, number: int) -> None:
-        signal.pidfd_send_signal(self._ended, number)
-
-    def kill(self) -> None:
-        self.send_signal(signal.SIGKILL)
-
-    def terminate(self) -> None:
-        self.send_signal(signal.SIGTERM)
-
-    def __del__(self) -> None:
-        os.close(self._ended)
-
-
-def fork_kernels() -> None:
-    """Let this process, a learner's server to be, have its kernels forked rather than started."""
-    from jupyter_client.provisioning import local_provisioner
-
-    near, far = socket.socketpair()
-    if not os.fork():
-        near.close()
-        live(lambda: serve(far, become_kernel))
-    far.close()
-    nursery, start = Nursery(near), local_provisioner.launch_kernel
-
-    def launch(command: list[str], env: dict[str, str], cwd: str, **others: object) -> object:
-        if command[1:3] != KERNEL:  # a learner's own kind of kernel
-            return start(command, env=env, cwd=cwd, **others)
-        return ForkedKernel(nursery.ask(arguments=command[2:], env=env, cwd=cwd))
-
-    local_provisioner.launch_kernel = launch
-
-
-def become_kernel(arguments: list[str], env: dict[str, str], cwd: str) -> None:
-    """Be a kernel, as ``python -m ipykernel_launcher`` would; one that leaves its server a few processes."""
-    _, most = resource.getrlimit(resource.RLIMIT_NPROC)
-    if most != resource.RLIM_INFINITY:
-        resource.setrlimit(resource.RLIMIT_NPROC, (max(1, most - SPARE), most))
-    os.chdir(cwd)
-    os.environ.clear()
-    os.environ.update(env, JPY_PARENT_PID=str(os.getppid()))
-    sys.argv = arguments
-    from ipykernel import kernelapp
-
-    kernelapp.launch_new_instance()

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from tutorial_utils import assets
+from tutorial_utils.assets import store
 
 UNITS = {"M": 2**20, "G": 2**30}
 
@@ -42,7 +42,7 @@ def read() -> Settings:
     Raises:
         ValueError: one of them makes no sense.
     """
-    cache = assets.cache_roots()[0] if os.environ.get("TUTORIAL_DATA") else None
+    cache = store.COURSE.caches()[0] if os.environ.get("TUTORIAL_DATA") else None
     return Settings(
         state=Path(os.environ.get("CLASSROOM_STATE") or "/srv/classroom").absolute(),
         cache=cache.resolve() if cache else None,

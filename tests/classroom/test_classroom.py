@@ -114,10 +114,10 @@ def test_another_learners_files_and_processes_are_out_of_reach(learners, folder)
 
 def test_nobody_can_write_to_what_is_shared(learners):
     kernel = learners["anna"].start_kernel()
-    kernel.run("import os, pathlib; from tutorial_utils import assets")
-    for shared in ("pathlib.Path(os.environ['TUTORIAL_DATA'])", "assets.DATA"):
+    kernel.run("import os, pathlib; from tutorial_utils.assets import store")
+    for shared in ("pathlib.Path(os.environ['TUTORIAL_DATA'])", "store.COURSE.data"):
         assert "Read-only file system" in kernel.run(f"({shared} / 'mine').write_text('')").error
-    assert "PermissionError" in kernel.run("pathlib.Path(assets.__file__).write_text('')").error
+    assert "PermissionError" in kernel.run("pathlib.Path(store.__file__).write_text('')").error
 
 
 def test_too_much_memory_ends_that_kernel_and_no_other(learners):
@@ -214,11 +214,13 @@ def test_four_kernels_that_sample_at_once_come_to_their_end_and_make_room_for_ea
 
 SAMPLE = """
 import os
+from tutorial_utils import runtime
+from tutorial_utils.sampling import by_class
 import torch
-from tutorial_utils import runtime, sampling
 runtime.use_threads()
-generator = sampling.load_generator()
-images = generator.images(torch.arange(20) % 10, list(range(20)), sampling.SETTINGS["mini"])
+network, vae, names = by_class.load()
+garments = torch.arange(20) % len(names), list(range(20)), by_class.SETTINGS["mini"]
+images = by_class.sampler(network, vae).samples(*garments)
 print(os.environ["GOMP_SPINCOUNT"], tuple(images.shape))
 """
 

@@ -12,7 +12,7 @@ import sys
 import pytest
 from memory import holds
 
-from classroom import doors, lessons, limits, nursery, settings
+from classroom import doors, kernels, lessons, limits, nursery, settings
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the classroom is for Linux")
 
@@ -160,7 +160,7 @@ def test_a_nursery_has_a_child_for_each_wish(pair):
     asker, said = pair
     children = []
     for text in ("one", "two"):
-        children.append(nursery.ForkedKernel(asker.ask(text=text)))
+        children.append(kernels.ForkedKernel(asker.ask(text=text)))
         assert os.read(said, 10).decode() == text
     first, second = children
     assert first.poll() is None and os.getpgid(first.pid) == os.getsid(first.pid) == first.pid
@@ -174,9 +174,9 @@ def test_a_nursery_has_a_child_for_each_wish(pair):
 def test_what_one_child_was_told_is_in_no_other_childs_memory(pair):
     asker, said = pair
     secret = secrets.token_hex(16)
-    children = [nursery.ForkedKernel(asker.ask(text="A" * 5_000 + secret + "A" * 5_000))]
+    children = [kernels.ForkedKernel(asker.ask(text="A" * 5_000 + secret + "A" * 5_000))]
     os.read(said, 10)
-    children.append(nursery.ForkedKernel(asker.ask(text="", halves=(secret[:16], secret[16:]))))
+    children.append(kernels.ForkedKernel(asker.ask(text="", halves=(secret[:16], secret[16:]))))
     answer = os.read(said, 10)
     for child in children:
         child.kill()
