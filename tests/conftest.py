@@ -3,11 +3,13 @@
 import pytest
 
 import tutorial_utils  # noqa: F401  before torch, which the tests import first: see `tutorial_utils.openmp`
+from tutorial_utils.assets import store
 
 
 @pytest.fixture(autouse=True)
 def no_course_variables(monkeypatch):
-    """Every test starts from an environment without the course's own variables."""
+    """Every test starts from an environment without the course's own variables, and with the course's own store."""
+    monkeypatch.setattr(store, "COURSE", store.COURSE)  # whatever a test puts in its place
     for variable in ("TUTORIAL_SCALE", "TUTORIAL_DATA", "TUTORIAL_DEVICE"):
         monkeypatch.delenv(variable, raising=False)
 

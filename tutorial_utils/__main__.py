@@ -15,8 +15,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tutorial_utils import assets as asset_store
 from tutorial_utils import runtime
+from tutorial_utils.assets import store
+from tutorial_utils.assets.copies import AssetError
+from tutorial_utils.assets.manifest import Asset
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Helpers of the video transformer notebooks.")
 assets_app = typer.Typer(no_args_is_help=True, help="The checkpoints and data sets of the lessons.")
@@ -45,7 +47,7 @@ def complain(message: str) -> None:
 def chosen_scale(option: str | None) -> runtime.Scale:
     """The scale from the command line or the environment."""
     try:
-        return runtime.scale() if option is None else runtime.as_scale(option, "--scale")
+        return runtime.scale(option, "--scale")
     except ValueError as error:
         stop(error)
 
@@ -125,11 +127,11 @@ def bundle(
 
     If interrupted, run it again to go on.
     """
-    from tutorial_utils import bundle as bundles
+    from tutorial_utils.assets import bundle as bundles
 
     chosen = chosen_scale(scale)
     try:
-        wanted = bundles.choose(names, chosen)
+        wanted = store.COURSE.choose(names or (), chosen)
         if obstacle := bundles.obstacle(wanted, out):
             stop(obstacle)
         out.mkdir(parents=True, exist_ok=True)
@@ -140,11 +142,13 @@ def bundle(
     for asset in wanted:
         try:
             outcome = bundles.add(asset, out)
-            if asset.kind in ("hub", "url"):
-                from tutorial_utils.dry_run import rehearse  # imports torch, which what is bundled does not need
+            if asset.is_published:
+                from tutorial_utils.sampling.dry_run import (
+                    rehearse,  # imports torch, which what is bundled does not need
+                )
 
                 rehearse(asset, out / asset.folder_name)
-        except (ValueError, OSError, asset_store.AssetError) as error:
+        except (ValueError, OSError, AssetError) as error:
             complain(str(error))
             outcome, failed = "[red]failed[/]", True
         table.add_row(asset.name, asset.size, outcome)
@@ -176,10 +180,10 @@ def assets_fetch(
     chosen = chosen_scale(scale)
     try:
         for name in names:  # a slip in the last name should not be found after an hour of downloads
-            asset_store.find(name, chosen)
+            store.COURSE.find(name, chosen)
         for name in names:
-            typer.echo(asset_store.fetch(name, chosen))
-    except (ValueError, asset_store.AssetError) as error:
+            typer.echo(store.COURSE.fetch(name, chosen))
+    except (ValueError, AssetError) as error:
         stop(error)
 
 
@@ -194,18 +198,18 @@ def assets_verify(
     absent, damaged = set(names or ()), False
     try:
         for name in absent:
-            asset_store.find(name, chosen)
+            store.COURSE.find(name, chosen)
         for asset, scales in entries(chosen):
             if names and asset.name not in names:
                 continue
-            present = bool(asset.copies())
-            problems = asset_store.verify(asset.name, asset.scale) if present else []
+            present = store.COURSE.present(asset)
+            problems = [problem for copy in present for problem in copy.damage().values()]
             state = "not sound:" if problems else f"{'sound, ' if present else ''}{whereabouts(asset)}"
             typer.echo(f"{asset.name} ({scales}): {state}")
             for problem in problems:
                 complain(f"  {problem}")
             if problems and not repair:
-                typer.echo(f"  {asset_store.remedy(asset)}")
+                typer.echo(f"  {present[0].remedy}")
             damaged |= bool(problems) and not (repair and repaired(asset))
             if present or asset.kind == "generated":
                 absent.discard(asset.name)
@@ -216,11 +220,11 @@ def assets_verify(
     raise typer.Exit(1 if damaged or absent else 0)
 
 
-def repaired(asset: asset_store.Asset) -> bool:
+def repaired(asset: Asset) -> bool:
     """Whether an asset could be repaired; it is said, too."""
     try:
-        problems = asset_store.repair(asset.name, asset.scale)
-    except asset_store.AssetError as error:
+        problems = store.COURSE.repair(asset.name, asset.scale)
+    except AssetError as error:
         problems = [str(error)]
     for problem in problems:
         complain(f"  {problem}")
@@ -243,18 +247,20 @@ def sample_uvit(
 ) -> None:
     """Images by class (lesson 3). With several processes: accelerate launch -m tutorial_utils sample uvit ..."""
     chosen = chosen_scale(scale)
-    from tutorial_utils import sampling, shards
+    from tutorial_utils.sampling import by_class, shards
 
     runtime.quiet_libraries()
     given = {"steps": steps, "guidance_scale": guidance, "scheduler": scheduler}
-    settings = replace(sampling.SETTINGS[chosen], **{name: value for name, value in given.items() if value is not None})
+    given = {name: value for name, value in given.items() if value is not None}
     first = shards.is_main_process()
     try:
-        generator = sampling.load_generator(chosen)
-        labels = [label for label in sampling.chosen_classes(classes, generator) for _ in range(num)]
+        settings = replace(by_class.SETTINGS[chosen], **given)
+        network, vae, known = by_class.load(chosen)
+        labels = [label for label in by_class.chosen_classes(classes, known) for _ in range(num)]
         with bar("sampling", "batches", shown=first) as progress:
-            sampling.sample_to_folder(generator, labels, seed, settings, out, batch_size, progress)
-    except (ValueError, OSError, asset_store.AssetError) as error:
+            sampler = by_class.sampler(network, vae, batch_size)
+            by_class.sample_to_folder(sampler, labels, seed, settings, out, progress)
+    except (ValueError, OSError, AssetError) as error:
         stop(error)
     if first:
         typer.echo(out)
@@ -270,21 +276,21 @@ def sample_latte(
 ) -> None:
     """Clips from sentences (lesson 4). With several processes: accelerate launch -m tutorial_utils sample latte ..."""
     chosen = chosen_scale(scale)
-    from tutorial_utils import latte, latte_config, shards
     from tutorial_utils.preflight import preflight as card_of
+    from tutorial_utils.sampling import latte, latte_config, latte_model, shards
 
     runtime.quiet_libraries()
     first = shards.is_main_process()
     try:
         wanted = latte_config.load_config(config, card_of("04", chosen).options)
         folder = out or wanted.out
-        pipeline = latte.load_pipeline(wanted, chosen)
+        pipeline = latte_model.load_pipeline(wanted, chosen)
         with plain_warnings(latte.PromptWarning, shown=first):
             prompts = latte.encode(pipeline, wanted.prompts, wanted.negative_prompt)
         clips = latte.Clips(pipeline, wanted.frames, wanted.temporal_attention, wanted.batch_size)
         with bar("sampling", "batches", shown=first) as progress:
             latte.sample_to_folder(clips, prompts, wanted, folder, progress)
-    except (ValueError, OSError, asset_store.AssetError) as error:
+    except (ValueError, OSError, AssetError) as error:
         stop(error)
     if first:
         typer.echo(folder)
@@ -312,20 +318,21 @@ def bar(title: str, unit: str, shown: bool = True) -> Iterator[Callable[[int, in
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
-def entries(scale: runtime.Scale | None = None) -> list[tuple[asset_store.Asset, str]]:
+def entries(scale: runtime.Scale | None = None) -> list[tuple[Asset, str]]:
     """The assets of one scale or of both, each with its scale; one that both scales share comes once, with "both"."""
-    shared_by: dict[asset_store.Asset, list[asset_store.Asset]] = {}
-    for asset in asset_store.manifest():
+    shared_by: dict[Asset, list[Asset]] = {}
+    for asset in store.COURSE.assets:
         if scale in (None, asset.scale):
             shared_by.setdefault(replace(asset, scale=""), []).append(asset)
     return [(shared[0], "both" if len(shared) > 1 else shared[0].scale) for shared in shared_by.values()]
 
 
-def whereabouts(asset: asset_store.Asset) -> str:
+def whereabouts(asset: Asset) -> str:
     """Where an asset is, or what has to happen before it is anywhere."""
-    if asset.kind in ("bundled", "generated"):
+    if not asset.is_published:
         return asset.kind
-    return "to download" if asset.download_bytes else f"in the cache at {asset.location()}"
+    copy = store.COURSE.sound(asset)
+    return f"in the cache at {copy.folder}" if copy else "to download"
 
 
 def main() -> int:

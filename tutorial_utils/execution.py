@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import threading
 import time
@@ -10,8 +9,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import nbformat
 import psutil
@@ -20,7 +17,7 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbclient.output_widget import OutputWidget
 from nbformat import NotebookNode
 
-from tutorial_utils import files
+from tutorial_utils import files, require
 from tutorial_utils.checks import MARK
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -130,40 +127,9 @@ def read_notebook(path: Path) -> NotebookNode:
         notebook = nbformat.read(path, as_version=4)
         nbformat.validate(notebook)
     except Exception as error:  # those of files, of JSON, and of every version of the format
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = require.shortened(error, 200) or type(error).__name__
         raise ValueError(f"{path} could not be read as a notebook: {reason}") from error
     return notebook
-
-
-def definitions(path: Path, **given: Any) -> ModuleType:
-    """What a notebook defines, without running the lesson: for tests and benchmarks of the code in its cells.
-
-    Args:
-        given: values of the lesson's that its definitions refer to, such as the data.
-
-    Returns:
-        A module with the notebook's imports, functions, classes and CONSTANTS, executed in order.
-
-    Raises:
-        ValueError: the file is no notebook.
-    """
-    module = ModuleType(path.stem)
-    module.__dict__.update(given)
-    for cell in read_notebook(path).cells:
-        if cell.cell_type == "code":
-            tree = ast.parse(cell.source, path.name)
-            tree.body = [node for node in tree.body if _defines(node)]
-            exec(compile(tree, path.name, "exec", dont_inherit=True), module.__dict__)
-    return module
-
-
-def _defines(node: ast.stmt) -> bool:
-    if isinstance(node, ast.With):
-        return all(isinstance(inner, ast.Import | ast.ImportFrom) for inner in node.body)
-    if isinstance(node, ast.Assign):
-        names = [name.id for target in node.targets for name in ast.walk(target) if isinstance(name, ast.Name)]
-        return all(len(name) > 1 and name.isupper() for name in names)  # one capital letter is a mere number
-    return isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef)
 
 
 class SilentOutput(OutputWidget):
@@ -234,7 +200,7 @@ def strip_widgets(notebook: NotebookNode) -> None:
 
 
 def write_notebook(notebook: NotebookNode, path: Path) -> None:
-    """Write a notebook under a temporary name, then rename it."""
+    """Write a notebook, as a whole or not at all."""
     _write_whole(path, nbformat.writes(notebook) + "\n")
 
 

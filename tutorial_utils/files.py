@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +16,15 @@ def size_of(folder: Path) -> int:
 
 @contextlib.contextmanager
 def draft(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` to write to, which becomes `path` if the ``with`` block comes to its end."""
-    partial = path.with_name(f"{path.name}.partial")
-    yield partial
-    partial.replace(path)
+    """A temporary name beside `path` to write to, which becomes `path` if the ``with`` block comes to its end.
+
+    If it does not, what was written is removed. The name has the suffix of `path`, and is this process's own.
+    """
+    partial = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        if partial.is_dir():
+            shutil.rmtree(partial)
+        partial.unlink(missing_ok=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import html
 import os
-import shutil
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,8 @@ from pathlib import Path
 
 import psutil
 
-from tutorial_utils import assets, runtime
+from tutorial_utils import runtime
+from tutorial_utils.assets import copies, manifest, store
 
 LESSONS = Path(__file__).with_name("lessons.toml")
 
@@ -42,11 +42,11 @@ class Card:
     title: str
     scale: runtime.Scale
     duration: str
-    checkpoints: tuple[assets.Asset, ...]
-    data: tuple[assets.Asset, ...]
-    instead: assets.Asset
+    checkpoints: tuple[manifest.Asset, ...]
+    data: tuple[manifest.Asset, ...]
+    instead: manifest.Asset
     needs: tuple[Need, ...]
-    missing: tuple[assets.Asset, ...]
+    missing: tuple[manifest.Asset, ...]
     options: dict[str, bool]
     note: str = ""
 
@@ -133,7 +133,7 @@ def preflight(lesson: str, scale: str | None = None) -> Card:
     Raises:
         ValueError: the lesson, the scale or the device that `TUTORIAL_DEVICE` names is unknown.
     """
-    chosen = runtime.as_scale(scale) if scale else runtime.scale()
+    chosen = runtime.scale(scale)
     if os.environ.get("TUTORIAL_DEVICE"):
         runtime.device()  # a wrong name is better found now than by the lesson
     name, *others = lessons(lesson)
@@ -142,9 +142,9 @@ def preflight(lesson: str, scale: str | None = None) -> Card:
     entry = _table()[name]
     required = entry[chosen]
     checkpoints, data = (
-        tuple(assets.find(asset, chosen) for asset in required[key]) for key in ("checkpoints", "data")
+        tuple(store.COURSE.find(asset, chosen) for asset in required[key]) for key in ("checkpoints", "data")
     )
-    missing = tuple(asset for asset in (*checkpoints, *data) if asset.download_bytes)
+    missing = tuple(asset for asset in (*checkpoints, *data) if asset.is_published and not store.COURSE.sound(asset))
     choices = _choices(required)
     gpu_gb = _gpu_gb() if choices[0]["gpu_gb"] else 0.0
     return Card(
@@ -154,7 +154,7 @@ def preflight(lesson: str, scale: str | None = None) -> Card:
         duration=_duration(required),
         checkpoints=checkpoints,
         data=data,
-        instead=assets.find((*checkpoints, *data)[0].name, "full" if chosen == "mini" else "mini"),
+        instead=store.COURSE.find((*checkpoints, *data)[0].name, "full" if chosen == "mini" else "mini"),
         needs=tuple(_needs(required["memory_gb"], choices[-1]["gpu_gb"], gpu_gb, missing)),
         missing=missing,
         options=dict(next((choice["options"] for choice in choices if gpu_gb >= choice["gpu_gb"]), {})),
@@ -168,12 +168,12 @@ def _duration(required: dict) -> str:
     return f"about {required['minutes']:g} min on {where}"
 
 
-def to_come(missing: Iterable[assets.Asset]) -> str:
+def to_come(missing: Iterable[manifest.Asset]) -> str:
     """What has to be downloaded, and from where: ``"346 MB from ModelScope or Hugging Face"``."""
     sizes: dict[str, int] = {}
     for asset in missing:
         sizes[asset.origin] = sizes.get(asset.origin, 0) + asset.size_bytes
-    return "; ".join(f"{assets.readable(size)} {origin}" for origin, size in sizes.items()) or "nothing"
+    return "; ".join(f"{manifest.readable(size)} {origin}" for origin, size in sizes.items()) or "nothing"
 
 
 def _choices(required: dict) -> list[dict]:
@@ -186,16 +186,15 @@ def _choices(required: dict) -> list[dict]:
     return choices
 
 
-def _needs(memory_gb: float, least_gpu_gb: float, gpu_gb: float, missing: Sequence[assets.Asset]) -> list[Need]:
+def _needs(memory_gb: float, least_gpu_gb: float, gpu_gb: float, missing: Sequence[manifest.Asset]) -> list[Need]:
     """What is required of memory, GPU memory and disk (for the assets that are missing), leaving out what is not."""
     needs = [Need("memory", memory_gb, psutil.virtual_memory().available / 1e9)]
     if least_gpu_gb:
         needs.append(Need("GPU memory", least_gpu_gb, gpu_gb))
     if missing:
-        folder = assets.destination(missing[0])
-        there = next(parent for parent in folder.parents if parent.exists())
+        free = copies.free_bytes(store.COURSE.destination(missing[0]).folder)
         size_gb = sum(asset.size_bytes for asset in missing) / 1e9
-        needs.append(Need("disk", round(size_gb * 1.1, 2), shutil.disk_usage(there).free / 1e9))
+        needs.append(Need("disk", round(size_gb * 1.1, 2), free / 1e9))
     return needs
 
 
@@ -209,6 +208,6 @@ def _gpu_gb() -> float:
     return torch.mps.recommended_max_memory() / 1e9 if where.type == "mps" else 0.0
 
 
-def _describe(asset: assets.Asset) -> str:
+def _describe(asset: manifest.Asset) -> str:
     size = f", {asset.size}" if asset.files else ""
     return f"{asset.title} ({asset.origin}{size})"

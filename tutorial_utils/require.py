@@ -1,4 +1,7 @@
-"""What the public functions ask of the tensors and numbers that they are given, in one place and in the same words."""
+"""What the public functions ask of the tensors and numbers that they are given, in one place and in the same words.
+
+Every function here raises a ValueError that names the argument, what it is and what it may be.
+"""
 
 from __future__ import annotations
 
@@ -59,6 +62,12 @@ def whole(name: str, value: int, least: int, most: int | None = None) -> int:
         allowed = f"of at least {least}" if most is None else f"from {least} to {most:,}"
         raise ValueError(f"{name}={value!r} must be a whole number {allowed}.")
     return number
+
+
+def shortened(message: object, width: int = 300) -> str:
+    """A message on one line, of at most so many characters: libraries can have a thousand lines to say."""
+    line = " ".join(str(message).split())
+    return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
 def _require_layout(name: str, values: Tensor, layout: str, least: int, kind: str, is_kind: bool) -> None:

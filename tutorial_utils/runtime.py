@@ -21,17 +21,15 @@ Scale = Literal["mini", "full"]
 SCALES: tuple[Scale, ...] = ("mini", "full")
 
 
-def scale() -> Scale:
-    """The scale that `TUTORIAL_SCALE` asks for: ``"mini"`` (the default) or ``"full"``.
+def scale(asked: str | None = None, name: str = "scale") -> Scale:
+    """The scale that is asked for, ``"mini"`` or ``"full"``: by `TUTORIAL_SCALE` if `asked` is None, or else mini.
 
     Raises:
-        ValueError: the variable holds anything else.
+        ValueError: it is anything else; the message calls it by `name`.
     """
-    return as_scale(os.environ.get("TUTORIAL_SCALE") or "mini", "TUTORIAL_SCALE")
-
-
-def as_scale(value: str, name: str = "scale") -> Scale:
-    """`value` itself if it is a scale; a ValueError that names it if not."""
+    value = asked
+    if asked is None:
+        value, name = os.environ.get("TUTORIAL_SCALE") or "mini", "TUTORIAL_SCALE"
     if value not in SCALES:
         raise ValueError(f"{name}={value!r} is not a scale: choose 'mini' (bundled, offline) or 'full' (published).")
     return value

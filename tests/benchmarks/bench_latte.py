@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
 from timing import headline, in_turn
-from tutorial_utils import adherence, latte, metrics, moving, runtime
-from tutorial_utils.assets import fetch
-from tutorial_utils.latte_config import load_config
-from tutorial_utils.sampling import Settings, sample_seed
+from tutorial_utils import runtime
+from tutorial_utils.assets.store import fetch
+from tutorial_utils.datasets import moving
+from tutorial_utils.measures import adherence, metrics
+from tutorial_utils.sampling import latte, latte_model
+from tutorial_utils.sampling.diffusion import Settings, sample_seed
+from tutorial_utils.sampling.latte_config import load_config
 
 import torch
 from diffusers import LatteTransformer3DModel, PyramidAttentionBroadcastConfig
@@ -44,8 +48,8 @@ def main() -> None:
 def adherence_cost(count: int) -> None:
     """Adherence, evaluations and seconds of the lesson's settings and of others, against the pipeline's defaults."""
     config = load_config(CONFIG)
-    pipeline = latte.load_pipeline(config, "mini", torch.device("cpu"))
-    clips, judge = latte.Clips(pipeline, config.frames), metrics.Judge()
+    pipeline = latte_model.load_pipeline(config, "mini", torch.device("cpu"))
+    clips, judge = latte.Clips(pipeline, config.frames), metrics.load_judge()
     scenes = moving.draw_scenes(count, torch.Generator().manual_seed(21), held_out=False)
     texts, seeds = moving.captions(scenes), [sample_seed(22, k) for k in range(count)]
     ours = config.settings
@@ -53,7 +57,7 @@ def adherence_cost(count: int) -> None:
     cases = {
         "pipeline's defaults": default,
         "the lesson's": ours,
-        "the lesson's, guided at high noise": replace(ours, guidance_low=0.5),
+        "the lesson's, guided at high noise": replace(ours, guidance_interval=(0.5, math.inf)),
         "the lesson's, by ddim": replace(ours, scheduler="ddim"),
         "the lesson's, by unipc": replace(ours, scheduler="unipc"),
         "half the lesson's steps": replace(ours, steps=max(1, ours.steps // 2)),
@@ -74,7 +78,7 @@ def measured(clips, judge, texts, seeds, scenes, settings: Settings, name: str) 
     started = time.perf_counter()
     videos = clips.videos(prompts, seeds, settings)
     seconds = time.perf_counter() - started
-    *_, end = clips.steps(prompts[:1], seeds[:1], settings)
+    *_, end = clips.sampler(prompts[:1]).steps(torch.tensor([0]), seeds[:1], settings)
     rates = adherence.judge_videos(judge, videos, scenes).rates()
     words = ", ".join(f"{key} {rate:.0%}" for key, rate in rates.items())
     print(f"{name:32} {end.evaluations:4} evaluations, {seconds / len(texts):5.2f} s a clip: {words}")

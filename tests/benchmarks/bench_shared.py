@@ -30,12 +30,12 @@ TOGETHER = 4
 WORK = {
     "01": """
 from tutorial_utils import runtime
-from tutorial_utils.datasets import fashion_mnist_tensors
-from tutorial_utils.garments import stills
-from tutorial_utils.metrics import Judge
+from tutorial_utils.datasets.fashion_mnist import fashion_mnist_tensors
+from tutorial_utils.datasets.garments import stills
+from tutorial_utils.measures.metrics import load_judge
 
 runtime.use_threads()
-judge, pictures = Judge(), stills(fashion_mnist_tensors("test")[0][:1_000])
+judge, pictures = load_judge(), stills(fashion_mnist_tensors("test")[0][:1_000])
 
 def work():
     judge.classify(pictures)
@@ -56,31 +56,34 @@ def work():
     model.fit(volumes, epochs=4, verbose=0)
 """,
     "03": """
-from tutorial_utils import runtime, sampling
+from tutorial_utils import runtime
+from tutorial_utils.sampling import by_class
 import torch
 
 runtime.use_threads()
-generator = sampling.load_generator("mini", torch.device("cpu"))
+network, vae, _ = by_class.load("mini", torch.device("cpu"))
+sampler = by_class.sampler(network, vae)
 
 def work():
     for _ in range(4):
-        generator.images(torch.arange(20) % 10, list(range(20)), sampling.SETTINGS["mini"])
+        sampler.samples(torch.arange(20) % 10, list(range(20)), by_class.SETTINGS["mini"])
 """,
     "04": """
-from tutorial_utils import latte, runtime
-from tutorial_utils.latte_config import load_config
+from tutorial_utils.sampling import latte, latte_model
+from tutorial_utils import runtime
+from tutorial_utils.sampling.latte_config import load_config
 import torch
 
 runtime.use_threads()
 config = load_config("notebooks/configs/latte_mini.yaml")
-pipeline = latte.load_pipeline(config, "mini", torch.device("cpu"))
+pipeline = latte_model.load_pipeline(config, "mini", torch.device("cpu"))
 prompts = latte.encode(pipeline, config.prompts)
 
 def work():
     latte.Clips(pipeline, config.frames).videos(prompts, list(range(len(prompts))), config.settings)
 """,
 }
-"""What a learner's kernel does in each lesson, a few seconds of it; lesson 2's is TensorFlow's training of its own model."""
+"""A few seconds of what a learner's kernel does in each lesson; in lesson 2 TensorFlow trains the lesson's model."""
 
 TIMED = "\nimport time\nwork()\nstarted = time.perf_counter()\nwork()\nprint(time.perf_counter() - started)"
 

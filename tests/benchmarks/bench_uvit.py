@@ -13,11 +13,15 @@ from dataclasses import replace
 from statistics import median
 
 from timing import headline, in_turn
-from tutorial_utils import garments, metrics, runtime
-from tutorial_utils.datasets import fashion_mnist_tensors
-from tutorial_utils.diffusion import guided
-from tutorial_utils.sampling import SETTINGS, Generator, load_generator, sample_seed
-from tutorial_utils.uvit import IMAGENET256_HUGE, Attention, Block, UViT
+from tutorial_utils import runtime
+from tutorial_utils.datasets import garments
+from tutorial_utils.datasets.fashion_mnist import fashion_mnist_tensors
+from tutorial_utils.measures import metrics
+from tutorial_utils.networks.uvit import IMAGENET256_HUGE, Attention, Block, UViT
+from tutorial_utils.sampling import by_class
+from tutorial_utils.sampling.by_class import SETTINGS
+from tutorial_utils.sampling.diffusion import EVERYWHERE, guided, sample_seed
+from tutorial_utils.sampling.sampler import Sampler
 
 import torch
 from einops import rearrange
@@ -33,25 +37,25 @@ def main() -> None:
     options = parser.parse_args()
     runtime.use_threads()
     runtime.quiet_libraries()
-    generator = load_generator("mini", torch.device("cpu"))
-    network_cost(generator.network)
-    quality_cost(generator, options.samples)
+    network, vae, names = by_class.load("mini", torch.device("cpu"))
+    network_cost(network)
+    quality_cost(by_class.sampler(network, vae), len(names), options.samples)
 
 
-def quality_cost(generator: Generator, count: int) -> None:
+def quality_cost(sampler: Sampler, classes: int, count: int) -> None:
     """Fréchet distance, evaluations and seconds of the lesson's settings, against fifty steps guided everywhere."""
     ours = SETTINGS["mini"]
-    published = replace(ours, scheduler="dpm-single", steps=50, guidance_low=0.0, guidance_high=float("inf"))
-    judge, test = metrics.Judge(), garments.stills(fashion_mnist_tensors("test")[0])
-    labels = torch.arange(count) % generator.classes
+    published = replace(ours, scheduler="dpm-single", steps=50, guidance_interval=EVERYWHERE)
+    judge, test = metrics.load_judge(), garments.stills(fashion_mnist_tensors("test")[0])
+    labels = torch.arange(count) % classes
     seeds = [sample_seed(3, k) for k in range(count)]
     cases = {"published": published, "ours": ours}
     images, seconds, evaluations = {}, {}, {}
     for name, settings in cases.items():
         started = time.perf_counter()
-        images[name] = generator.images(labels, seeds, settings)
+        images[name] = sampler.samples(labels, seeds, settings)
         seconds[name] = time.perf_counter() - started
-        *_, end = generator.steps(labels[:1], seeds[:1], settings)
+        *_, end = sampler.steps(labels[:1], seeds[:1], settings)
         evaluations[name] = end.evaluations
     distances = metrics.frechet_distances(judge, images, test)
     for name in cases:

@@ -9,7 +9,7 @@ import statistics
 
 from timing import headline, in_turn
 from tutorial_utils import runtime
-from tutorial_utils.assets import fetch
+from tutorial_utils.assets.store import fetch
 
 import torch
 from transformers import ViTForImageClassification

@@ -22,9 +22,10 @@ from pathlib import Path
 
 import real_sizes
 from report import REPORT, with_section
-from tutorial_utils import files, latte, preflight, runtime, sampling
+from tutorial_utils import files, preflight, runtime
 from tutorial_utils.execution import ROOT, execute, find_notebooks
-from tutorial_utils.latte_config import Config, load_config
+from tutorial_utils.sampling import by_class, latte
+from tutorial_utils.sampling.latte_config import Config, load_config
 
 import torch
 from diffusers import DDIMScheduler, LattePipeline
@@ -68,9 +69,9 @@ def lessons() -> Iterator[tuple[str, str]]:
 def uvit(where: torch.device) -> Iterator[tuple[str, str]]:
     """Lesson 3 at `full`: a grid of images with its settings, in single precision."""
     with torch.device(where):
-        generator = sampling.Generator(real_sizes.uvit().eval(), real_sizes.vae().eval())
+        sampler = by_class.sampler(real_sizes.uvit().eval(), real_sizes.vae().eval())
     labels, seeds = torch.arange(IMAGES), list(range(IMAGES))
-    found = measured(lambda: generator.images(labels, seeds, sampling.SETTINGS["full"]), where, ASKED["03"]["gpu_gb"])
+    found = measured(lambda: sampler.samples(labels, seeds, by_class.SETTINGS["full"]), where, ASKED["03"]["gpu_gb"])
     yield (
         f"U-ViT-H/2, {IMAGES} images of 256x256, 25 guided steps, float32",
         f"{found}; computed {real_sizes.uvit_gb(IMAGES):.1f} GB",
@@ -101,7 +102,7 @@ def one_clip(pipeline: LattePipeline, config: Config) -> torch.Tensor:
 
 
 def random_latte(tokenizer: T5Tokenizer, where: torch.device, half: torch.dtype, offload: bool) -> LattePipeline:
-    """Latte-1's pipeline as `latte.load_pipeline` makes it, with random weights."""
+    """Latte-1's pipeline as `latte_model.load_pipeline` makes it, with random weights."""
     with torch.device(where), default_dtype(half):
         made = (real_sizes.text_encoder(), real_sizes.temporal_decoder(), real_sizes.transformer())
         text, decoder, network = (part.to(where) for part in made)  # diffusers makes some weights on the processor

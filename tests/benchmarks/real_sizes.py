@@ -9,9 +9,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from tutorial_utils.latte import DECODED_FRAMES, MAX_TOKENS
-from tutorial_utils.sampling import DECODED_PLACES
-from tutorial_utils.uvit import IMAGENET256_HUGE, UViT
+from tutorial_utils.networks.uvit import IMAGENET256_HUGE, UViT
+from tutorial_utils.sampling.by_class import DECODED_PLACES
+from tutorial_utils.sampling.latte import DECODED_FRAMES, MAX_TOKENS
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderKLTemporalDecoder, LatteTransformer3DModel

@@ -19,10 +19,11 @@ from diffusers import AutoencoderKL, AutoencoderKLTemporalDecoder, LatteTransfor
 from safetensors.torch import save_file
 from transformers import T5Config, T5EncoderModel, T5Tokenizer, ViTConfig, ViTForImageClassification
 
-from tutorial_utils.assets import AssetFile, find
-from tutorial_utils.datasets import synthetic_organs
-from tutorial_utils.sampling import imagenet_classes
-from tutorial_utils.uvit import IMAGENET256_HUGE, UViT
+from tutorial_utils.assets import store
+from tutorial_utils.assets.manifest import AssetFile
+from tutorial_utils.datasets.organmnist3d import synthetic_organs
+from tutorial_utils.networks.uvit import IMAGENET256_HUGE, UViT
+from tutorial_utils.sampling.by_class import imagenet_classes
 
 PUBLISHED = Path(__file__).parent / "published"
 
@@ -57,7 +58,9 @@ def build(root: Path) -> dict[str, Path]:
         folders[name] = root / name
         folders[name].mkdir(parents=True)
         make(folders[name])
-        missing = [file.path for file in find(name, "full").files if not (folders[name] / file.path).is_file()]
+        missing = [
+            file.path for file in store.COURSE.find(name, "full").files if not (folders[name] / file.path).is_file()
+        ]
         assert not missing, f"{name} lacks {missing}, which the manifest names"
     return folders
 
@@ -161,7 +164,7 @@ def text_encoder(folder: Path, words: int) -> None:
 def sizes(folder: Path, name: str) -> tuple[AssetFile, ...]:
     """The manifest's files of an asset, with the sizes and checksums that they have here."""
     files = []
-    for file in find(name, "full").files:
+    for file in store.COURSE.find(name, "full").files:
         content = (folder / file.path).read_bytes()
         files.append(AssetFile(file.path, len(content), hashlib.sha256(content).hexdigest()))
     return tuple(files)

@@ -2,13 +2,16 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from tutorial_utils import assets, checks, runtime, uvit
+from tutorial_utils import checks, runtime
+from tutorial_utils.assets import manifest, store
+from tutorial_utils.networks import uvit
 
-assets.MANIFEST = Path(os.environ["TEST_MANIFEST"])
+store.COURSE = replace(store.COURSE, assets=manifest.read(Path(os.environ["TEST_MANIFEST"])))
 uvit.PUBLISHED = {name: json.loads(os.environ["TEST_UVIT"]) for name in uvit.PUBLISHED}
 if precision := os.environ.get("TEST_PRECISION"):
     runtime.dtype = lambda where, large=False: getattr(torch, precision)

@@ -15,7 +15,8 @@ import hub as hubs
 import pytest
 import small
 
-from tutorial_utils.assets import MANIFEST, find
+from tutorial_utils.assets import store
+from tutorial_utils.assets.manifest import MANIFEST
 from tutorial_utils.execution import execute, find_notebooks
 
 pytestmark = pytest.mark.full
@@ -33,7 +34,7 @@ SHORTER = {
 
 SMALLER = {
     "03_uvit_sampling.ipynb": [
-        ("sampling.SETTINGS[scale]", "sampling.Settings('dpm-single', 6, 4.0)"),
+        ("by_class.SETTINGS[scale]", "diffusion.Settings('dpm-single', 6, 4.0)"),
         (r"per_class = 8 if scale == \"mini\" else 4", "per_class = 1"),
         (r"many = 200 if scale == \"mini\" else 32", "many = 16"),
         (r"solve(\"dpm-single\", 200)", r"solve(\"dpm-single\", 60)"),
@@ -68,7 +69,7 @@ def hub(folders):
     """ModelScope, Hugging Face and a plain server in one, with what each of them has."""
     with hubs.Hub() as serving:
         for name, folder in folders.items():
-            asset = find(name, "full")
+            asset = store.COURSE.find(name, "full")
             content = {file.path: (folder / file.path).read_bytes() for file in asset.files}
             for model, place in ((asset.modelscope, serving.modelscope), (asset.huggingface, serving.huggingface)):
                 if model:

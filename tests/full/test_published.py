@@ -10,9 +10,10 @@ import small
 import torch
 from diffusers import AutoencoderKL
 
-from tutorial_utils import checkpoints, dry_run, latte, uvit
-from tutorial_utils.assets import find
-from tutorial_utils.latte_config import Config, load_config
+from tutorial_utils.assets import store
+from tutorial_utils.networks import checkpoints, uvit
+from tutorial_utils.sampling import dry_run, latte, latte_model
+from tutorial_utils.sampling.latte_config import Config, load_config
 
 CPU = torch.device("cpu")
 
@@ -60,7 +61,7 @@ def test_latte_is_loaded_without_a_word_though_its_file_says_nothing_of_the_leng
     assert "video_length" not in held
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        pipeline = latte.load_pipeline(config, "full", CPU)
+        pipeline = latte_model.load_pipeline(config, "full", CPU)
     assert capfd.readouterr() == ("", "")
     assert pipeline.transformer.config.video_length == 16
     assert not hasattr(pipeline.transformer.caption_projection, "y_embedding")
@@ -79,7 +80,7 @@ def test_the_vae_gets_the_scale_that_its_file_does_not_mention(folders):
 
 
 def test_clips_longer_than_what_is_decoded_at_once_are_decoded_in_parts(folders, config, monkeypatch):
-    pipeline = latte.load_pipeline(config, "full", CPU)
+    pipeline = latte_model.load_pipeline(config, "full", CPU)
     counts, decode = [], pipeline.vae.decode
     monkeypatch.setattr(pipeline.vae, "decode", lambda z, **options: counts.append(len(z)) or decode(z, **options))
     side = small.LATTE["sample_size"]
@@ -93,7 +94,7 @@ def test_clips_longer_than_what_is_decoded_at_once_are_decoded_in_parts(folders,
 @pytest.mark.parametrize("name", dry_run.REHEARSALS)
 def test_what_is_sound_passes_a_dry_run_which_reads_no_weights(folders, name, tmp_path):
     shutil.copytree(folders[name], tmp_path / name, ignore=shutil.ignore_patterns("*.safetensors"))
-    dry_run.rehearse(find(name, "full"), tmp_path / name)
+    dry_run.rehearse(store.COURSE.find(name, "full"), tmp_path / name)
 
 
 WRONG = {
@@ -116,11 +117,11 @@ def test_a_configuration_that_the_code_cannot_use_is_found_by_a_dry_run(folders,
     content = json.loads((tmp_path / path).read_text())
     (tmp_path / path).write_text(json.dumps(content | WRONG[path]))
     with pytest.raises(ValueError) as caught:
-        dry_run.rehearse(find(name, "full"), tmp_path / name)
+        dry_run.rehearse(store.COURSE.find(name, "full"), tmp_path / name)
     assert str(tmp_path) in str(caught.value) or "schedule" in str(caught.value)
 
 
 def test_weights_of_another_u_vit_are_found_by_a_dry_run(folders, tmp_path):
     torch.save(uvit.UViT(**small.UVIT | {"depth": 4}).state_dict(), tmp_path / next(iter(uvit.PUBLISHED)))
     with pytest.raises(ValueError, match="does not hold this U-ViT's weights"):
-        dry_run.rehearse(find("uvit", "full"), tmp_path)
+        dry_run.rehearse(store.COURSE.find("uvit", "full"), tmp_path)

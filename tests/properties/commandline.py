@@ -12,11 +12,11 @@ from PIL import Image
 from strategies import TRIED
 
 from tutorial_utils import __main__ as cli
-from tutorial_utils import sampling
+from tutorial_utils.sampling import by_class
 
 REQUEST = ["sample", "uvit", "--num=2", "--batch-size=1", "--steps=1", "--out"]
 
-tiny_generator = mock.patch.object(sampling, "load_generator", lambda scale: models.generator())
+tiny_networks = mock.patch.object(by_class, "load", lambda scale: (models.uvit_network(), models.vae(), models.CLASSES))
 """A decorator of tests for which a network that has learned nothing will do."""
 
 

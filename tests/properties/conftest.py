@@ -1,12 +1,7 @@
 """How the property-based tests run: the same few examples every time; and how many inputs they have tried."""
 
-import sys
-from pathlib import Path
-
 import hypothesis
 import pytest
-
-sys.path += [str(Path(__file__).parents[1] / "unit"), str(Path(__file__).parents[1] / "benchmarks")]
 from strategies import TRIED
 from timing import headline
 

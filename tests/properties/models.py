@@ -7,7 +7,13 @@ import torch
 from diffusers import AutoencoderKL, LattePipeline
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
-from tutorial_utils import metrics, moving, sampling, uvit
+from tutorial_utils.datasets import moving
+from tutorial_utils.measures import metrics
+from tutorial_utils.networks import uvit
+from tutorial_utils.sampling import by_class
+from tutorial_utils.sampling.sampler import Sampler
+
+CLASSES = ("shirt", "shoe")
 
 
 @cache
@@ -23,10 +29,7 @@ def processor() -> ViTImageProcessor:
 
 @cache
 def judge() -> metrics.Judge:
-    judge = metrics.Judge.__new__(metrics.Judge)  # which would read its parts from a folder
-    torch.nn.Module.__init__(judge)
-    judge.vit, judge.processor, judge.num_features = vit(), processor(), 8
-    return judge
+    return metrics.Judge(vit(), processor())
 
 
 @cache
@@ -42,8 +45,8 @@ def vae() -> AutoencoderKL:
 
 
 @cache
-def generator() -> sampling.Generator:
-    return sampling.Generator(uvit_network(), vae(), ("shirt", "shoe"))
+def sampler() -> Sampler:
+    return by_class.sampler(uvit_network(), vae())
 
 
 @cache

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import models
 import pytest
+import tiny_latte
 import torch
 from diffusers import AutoencoderKL, LatteTransformer3DModel
+from fetching import change_course
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load, save
@@ -20,8 +22,14 @@ from strategies import REFUSED, attempt, texts
 from torch import Tensor
 from transformers import T5EncoderModel
 
-from tutorial_utils import assets, checkpoints, latte, latte_older, metrics, uvit, weights
-from tutorial_utils.latte_config import Config
+from tutorial_utils import require
+from tutorial_utils.assets import copies, store
+from tutorial_utils.assets.copies import Copy
+from tutorial_utils.measures import metrics
+from tutorial_utils.networks import checkpoints, uvit
+from tutorial_utils.sampling import latte_model, latte_older
+from tutorial_utils.sampling.latte_model import Saved
+from tutorial_utils.sampling.latte_older import Older
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,7 @@ KINDS = {
         "diffusion_pytorch_model.safetensors",
         surplus=False,
     ),
-    "ViT": Kind(save_judge, (metrics.Judge,), "model.safetensors"),
+    "ViT": Kind(save_judge, (metrics.load_judge,), "model.safetensors"),
     "VAE": part("vae", AutoencoderKL, "diffusion_pytorch_model.safetensors"),
     "Latte": part("transformer", LatteTransformer3DModel, "diffusion_pytorch_model.safetensors"),
     "T5": part("text_encoder", T5EncoderModel, "model.safetensors"),
@@ -241,6 +249,7 @@ def test_weights_are_finite_or_named(value, place):
 
 @given(message=texts, width=st.integers(10, 500))
 def test_any_message_becomes_one_sentence(message, width):
+    assert len(attempt(require.shortened, message, width)) <= width
     sentence = attempt(checkpoints.one_sentence, message, width)
     assert sentence.endswith(".") and "\n" not in sentence and len(sentence) <= width + 1
 
@@ -255,15 +264,10 @@ def test_a_folder_that_is_empty_or_none_is_refused(kind, folder_of, tmp_path):
 def test_an_image_processor_that_is_missing_is_named(folder_of):
     path = folder_of(KINDS["ViT"]) / "preprocessor_config.json"
     with replaced(path, b"{"):
-        assert attempt(metrics.Judge, path.parent) is REFUSED
+        assert attempt(metrics.load_judge, path.parent) is REFUSED
 
 
 # --- Whole Lattes, in both layouts ------------------------------------------------------------------------------------
-
-
-def configured(model: Path) -> Config:
-    least = {"steps": 1, "guidance_scale": 4, "scheduler": "ddim", "frames": 1, "height": 64, "width": 64}
-    return Config(**least | {"model": str(model), "prompts": ["a red bag"], "out": "out"})
 
 
 def save_older(folder: Path) -> None:
@@ -288,11 +292,13 @@ def latte_folder(tmp_path_factory):
 
 
 def parts_of(folder: Path) -> Path:
-    return attempt(latte_older.parts_of, folder)
+    return (Older(folder) if attempt(latte_older.is_older, folder) else Saved(folder)).parts
 
 
 def load_latte(folder: Path) -> object:
-    return attempt(latte.load_pipeline, configured(folder), "mini", torch.device("cpu"))
+    return attempt(
+        latte_model.load_pipeline, tiny_latte.configured(folder, steps=1, frames=1), "mini", torch.device("cpu")
+    )
 
 
 @LAYOUT
@@ -350,7 +356,7 @@ def test_a_latte_with_another_value_in_a_configuration_is_used_or_refused(latte_
     key = data.draw(st.sampled_from(sorted(config)))
     with replaced(path, json.dumps(config | {key: data.draw(values)}).encode()):
         load_latte(folder)
-        attempt(latte.without_weights, configured(folder))
+        attempt(latte_model.without_weights, tiny_latte.configured(folder, steps=1, frames=1))
 
 
 @given(content=st.binary(max_size=20) | st.builds(json.dumps, st.dictionaries(st.text(), values)).map(str.encode))
@@ -408,7 +414,7 @@ STATES = {
     "Latte": State(
         lambda: models.latte().transformer.state_dict(),
         latte_older.WEIGHTS,
-        lambda path: attempt(latte_older.load, path.parent, torch.float32),
+        lambda path: attempt(Older(path.parent).load, torch.float32),
     ),
 }
 STATE = pytest.mark.parametrize("kind", STATES.values(), ids=STATES)
@@ -465,7 +471,7 @@ def test_a_state_dict_with_damaged_bytes_is_read_or_refused(tmp_path_factory, da
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
-    attempt(weights.read, path)
+    attempt(checkpoints.read_state_dict, path)
     attempt(uvit.read_published, path, uvit_config())
 
 
@@ -473,8 +479,8 @@ def test_a_state_dict_with_damaged_bytes_is_read_or_refused(tmp_path_factory, da
 def test_any_bytes_are_a_state_dict_or_are_refused(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "any.pth"
     path.write_bytes(content)
-    attempt(weights.read, path)
-    assert attempt(uvit.convert, path, path.with_name("converted")) is REFUSED
+    attempt(checkpoints.read_state_dict, path)
+    assert attempt(uvit.read_published, path, uvit_config()) is REFUSED
 
 
 tensors = st.lists(st.integers(0, 3), max_size=3).map(torch.zeros)
@@ -483,14 +489,14 @@ states = st.dictionaries(st.sampled_from(["weight", "bias", "more", ""]) | st.in
 
 @given(state=states | st.none() | st.integers() | st.lists(tensors, max_size=2) | st.text())
 def test_any_object_is_a_layers_weights_or_is_refused(state):
-    layer = attempt(weights.network_with, state, lambda: torch.nn.Linear(2, 3), "no layer")
+    layer = attempt(checkpoints.network_with, state, lambda: torch.nn.Linear(2, 3), "no layer")
     sound = isinstance(state, dict) and {name: getattr(value, "shape", None) for name, value in state.items()}
     assert (layer is not REFUSED) == (sound == {"weight": (3, 2), "bias": (3,)})
 
 
 def test_a_layer_is_made_of_its_weights():
     state = torch.nn.Linear(2, 3).state_dict()
-    assert attempt(weights.network_with, state, lambda: torch.nn.Linear(2, 3), "no layer").weight is not None
+    assert attempt(checkpoints.network_with, state, lambda: torch.nn.Linear(2, 3), "no layer").weight is not None
 
 
 # --- Copies in a cache ------------------------------------------------------------------------------------------------
@@ -500,20 +506,20 @@ def test_a_layer_is_made_of_its_weights():
 def copy(tmp_path, monkeypatch):
     """A sound copy of the published ViT's folder, as far as a manifest without checksums can tell."""
     monkeypatch.setenv("TUTORIAL_DATA", str(tmp_path))
-    monkeypatch.setattr(assets, "_user_cache", lambda: tmp_path / "own")
-    asset = assets.find("vit", "full")
+    change_course(own=tmp_path / "own")
+    asset = store.COURSE.find("vit", "full")
     folder = tmp_path / asset.folder_name
     save_judge(folder)
-    assert assets.fetch("vit", "full") == folder
-    (folder / assets.STAMP).unlink()
-    return asset, folder
+    assert store.fetch("vit", "full") == folder
+    (folder / copies.STAMP).unlink()
+    return Copy(asset, folder)
 
 
 def test_the_vit_of_lesson_1_is_never_taken_from_a_file_that_is_cut_short(copy):
-    asset, folder = copy
+    folder = copy.folder
     path = folder / "model.safetensors"
     content = path.read_bytes()
     for kept in (0, 1, 7, 8, 100, len(content) // 2, len(content) - 1):
         path.write_bytes(content[:kept])
-        assert attempt(assets.copy_problems, asset, folder.parent).keys() == {path}
-        assert attempt(assets.cached, asset) is None
+        assert attempt(copy.problems).keys() == {path}
+        assert attempt(store.COURSE.sound, copy.asset) is None

@@ -6,12 +6,14 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from commandline import REQUEST, run, tiny_generator
+from commandline import REQUEST, run, tiny_networks
+from fetching import change_course
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import numbers_outside
 
-from tutorial_utils import assets, execution
+from tutorial_utils import execution
+from tutorial_utils.assets import store
 
 
 def assert_is_refused_in_a_line(*arguments: str) -> None:
@@ -81,7 +83,7 @@ WRONG_OPTIONS = st.one_of(
 )
 
 
-@tiny_generator
+@tiny_networks
 @given(option=WRONG_OPTIONS)
 def test_a_wrong_option_of_sampling_is_refused_before_anything_is_written(tmp_path_factory, option):
     out = tmp_path_factory.getbasetemp() / "never"
@@ -105,7 +107,7 @@ def spoil_part(out: Path) -> None:
     (out / "parts" / "00000000.npz").write_bytes(b"PK")
 
 
-@tiny_generator
+@tiny_networks
 @pytest.mark.parametrize("occupy", OCCUPIED.values(), ids=OCCUPIED)
 def test_a_folder_that_cannot_be_gone_on_with_is_refused(tmp_path, occupy):
     occupy(tmp_path / "out")
@@ -153,10 +155,10 @@ def test_what_is_left_out_is_asked_for(command):
 def test_a_bundled_checkpoint_that_is_damaged_is_named(damage, tmp_path, monkeypatch):
     copy = tmp_path / "data" / "checkpoints" / "uvit-mini"
     copy.mkdir(parents=True)
-    for path in (assets.DATA / "checkpoints/uvit-mini").iterdir():
+    for path in (store.COURSE.data / "checkpoints/uvit-mini").iterdir():
         if damage == "cut short" or path.suffix != ".safetensors":
             (copy / path.name).write_bytes(path.read_bytes()[:2_000])  # more than the other files have
-    monkeypatch.setattr(assets, "DATA", tmp_path / "data")
+    change_course(data=tmp_path / "data")
     status, _, err = run(*REQUEST, str(tmp_path / "out"))
     problem, remedy = err.strip().splitlines()
     assert status == 1 and not (tmp_path / "out").exists()

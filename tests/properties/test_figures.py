@@ -15,7 +15,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 from strategies import REFUSED, attempt, texts
 
-from tutorial_utils import controls, images, latte, plotting, video
+from tutorial_utils.datasets import images
+from tutorial_utils.figures import controls, plotting, video
+from tutorial_utils.sampling import latte
 
 few = settings(max_examples=6)  # a figure takes a tenth of a second
 

@@ -10,11 +10,17 @@ import nbformat.v4
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from fetching import change_course
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from strategies import REFUSED, attempt
 
-from tutorial_utils import assets, datasets, downloads, execution, files, runtime, sampling, shards, uvit
+from tutorial_utils import execution, files, runtime
+from tutorial_utils.assets import copies, downloads, manifest, store
+from tutorial_utils.assets.copies import Copy
+from tutorial_utils.datasets import fashion_mnist, organmnist3d
+from tutorial_utils.networks import uvit
+from tutorial_utils.sampling import by_class, diffusion, shards
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +44,7 @@ def test_any_unpacked_bytes_are_an_idx_file_or_refused(folder, start, shape, axe
     header = start + bytes([len(shape) if axes is None else axes]) + np.array(shape, ">u4").tobytes()
     path = folder / "any.gz"
     path.write_bytes(gzip.compress(header + body))
-    array = attempt(datasets.read_idx, path)
+    array = attempt(fashion_mnist.read_idx, path)
     if array is not REFUSED:
         assert array.dtype == np.uint8 and array.nbytes <= len(shape) * 4 + len(body)
 
@@ -48,15 +54,15 @@ def test_any_bytes_are_a_packed_file_or_refused(folder, content, kept):
     path = folder / "any.gz"
     for damaged in (content, gzip.compress(b"\0\0\x08\x01\0\0\0\x02ab")[:kept] + content):
         path.write_bytes(damaged)
-        attempt(datasets.read_idx, path)
-    assert attempt(datasets.read_idx, folder / "missing.gz") is REFUSED
+        attempt(fashion_mnist.read_idx, path)
+    assert attempt(fashion_mnist.read_idx, folder / "missing.gz") is REFUSED
 
 
 def test_a_small_file_that_unpacks_to_very_much_is_refused(folder, monkeypatch):
-    monkeypatch.setattr(datasets, "_IDX_BYTES", 2**16)
+    monkeypatch.setattr(fashion_mnist, "_IDX_BYTES", 2**16)
     path = folder / "bomb.gz"
     path.write_bytes(gzip.compress(b"\0\0\x08\x01\x00\x10\x00\x00" + bytes(2**20)))
-    assert attempt(datasets.read_idx, path) is REFUSED
+    assert attempt(fashion_mnist.read_idx, path) is REFUSED
 
 
 @settings(max_examples=10)
@@ -80,27 +86,27 @@ def test_volumes_with_an_array_spoiled_are_refused(folder, data):
         )
     )
     np.savez_compressed(path, **arrays | {name: spoil(arrays[name])})
-    assert attempt(datasets.read_organmnist3d, path, "a test") is REFUSED
+    assert attempt(organmnist3d.read_organmnist3d, path, "a test") is REFUSED
 
 
 @given(content=st.binary(max_size=60))
 def test_any_bytes_are_volumes_or_refused(folder, content):
     path = folder / "any.npz"
     path.write_bytes(content)
-    assert attempt(datasets.read_organmnist3d, path, "a test") is REFUSED
+    assert attempt(organmnist3d.read_organmnist3d, path, "a test") is REFUSED
 
 
 # --- Copies in a cache ------------------------------------------------------------------------------------------------
 
 
-ASSET = assets.Asset(
+ASSET = manifest.Asset(
     name="thing",
     scale="full",
     kind="hub",
     title="A thing",
     licence="none",
     source="a test",
-    files=(assets.AssetFile("a.json"), assets.AssetFile("b.safetensors"), assets.AssetFile("c/d.bin", bytes=3)),
+    files=(manifest.AssetFile("a.json"), manifest.AssetFile("b.safetensors"), manifest.AssetFile("c/d.bin", bytes=3)),
     huggingface="a/thing",
 )
 SOUND = {"a.json": b"{}", "b.safetensors": b"\2\0\0\0\0\0\0\0{}", "c/d.bin": b"abc"}
@@ -114,41 +120,42 @@ stamps = st.binary(max_size=20) | st.builds(
 
 
 @given(content=contents, stamp=st.none() | stamps)
+@example(content=SOUND, stamp=None)
 def test_a_copy_with_any_content_is_sound_or_what_is_wrong_is_said(tmp_path_factory, content, stamp):
-    root = tmp_path_factory.mktemp("cache")
-    copy = root / ASSET.folder_name
+    copy = Copy(ASSET, tmp_path_factory.mktemp("cache") / ASSET.folder_name)
     for name, data in content.items():
-        (copy / name).parent.mkdir(parents=True, exist_ok=True)
-        (copy / name).write_bytes(data)
-    copy.mkdir(exist_ok=True)
+        (copy.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy.folder / name).write_bytes(data)
+    copy.folder.mkdir(exist_ok=True)
+    stamped = copy.folder / copies.STAMP
     if stamp is not None:
-        (copy / assets.STAMP).write_bytes(stamp)
-    assert isinstance(attempt(assets.read_stamp, copy), dict | None)
-    by_manifest = attempt(assets.manifest_problems, ASSET, copy)
-    for found in (by_manifest, attempt(assets.damage, ASSET, copy), attempt(assets.copy_problems, ASSET, root)):
-        assert all(path.is_relative_to(copy) and str(path) in problem for path, problem in found.items())
-    assert not by_manifest or attempt(assets.damage, ASSET, copy)
+        stamped.write_bytes(stamp)
+        assert attempt(copy.edition, stamped) is None
+    assert isinstance(copy.stamp, dict | None)
+    by_manifest = attempt(copy.manifest_problems)
+    for found in (by_manifest, attempt(copy.damage), attempt(copy.problems)):
+        assert all(path.is_relative_to(copy.folder) and str(path) in problem for path, problem in found.items())
+    assert not by_manifest or attempt(copy.damage)
     if not by_manifest:
-        (copy / assets.STAMP).unlink(missing_ok=True)
-        attempt(assets.adopt, ASSET, copy)
-        attempt(assets.write_stamp, ASSET, copy, "a test")
-        assert not attempt(assets.damage, ASSET, copy) and not attempt(assets.copy_problems, ASSET, root)
-    assert attempt(assets.edition, ASSET, copy / assets.STAMP) is None if (copy / assets.STAMP).exists() else True
+        stamped.unlink(missing_ok=True)
+        attempt(copy.adopt)
+        attempt(copy.write_stamp, "a test")
+        assert not attempt(copy.damage) and not attempt(copy.problems)
 
 
 def test_what_is_said_of_a_disk_holds_for_folders_that_are_not_there_yet(tmp_path, monkeypatch):
     monkeypatch.setenv("TUTORIAL_DATA", str(tmp_path))
-    monkeypatch.setattr(assets, "_user_cache", lambda: tmp_path / "own")
-    assert attempt(assets.free_bytes, tmp_path / "a" / "b") > 0
-    assert attempt(assets.writable, tmp_path / "a" / "b")
-    assert attempt(assets.destination, ASSET) == tmp_path / ASSET.folder_name
-    assert str(ASSET.name) in attempt(assets.remedy, ASSET)
+    change_course(own=tmp_path / "own")
+    assert attempt(copies.free_bytes, tmp_path / "a" / "b") > 0
+    assert attempt(copies.writable, tmp_path / "a" / "b")
+    copy = attempt(store.COURSE.destination, ASSET)
+    assert copy.folder == tmp_path / ASSET.folder_name and ASSET.name in copy.remedy
     assert [source.label.split()[0] for source in attempt(downloads.sources, ASSET)] == ["Hugging"]
 
 
 @given(count=st.integers(0, 10**13))
 def test_a_number_of_bytes_is_said_in_few_letters(count):
-    number, unit = attempt(assets.readable, count).split()
+    number, unit = attempt(manifest.readable, count).split()
     assert float(number) * {"MB": 1e6, "GB": 1e9}[unit] == pytest.approx(count, rel=0.06, abs=1e5)
 
 
@@ -189,8 +196,12 @@ def test_a_folder_is_filled_in_order_however_often_it_is_interrupted(tmp_path_fa
 
 @given(labels=st.lists(st.integers(-1, 4), max_size=4), seed=st.integers(-1, 2), batch_size=st.integers(-1, 3))
 def test_any_labels_are_sampled_or_refused(tmp_path_factory, labels, seed, batch_size):
-    out, quick = tmp_path_factory.mktemp("uvit"), sampling.Settings(steps=1)
-    done = attempt(sampling.sample_to_folder, models.generator(), labels, seed, quick, out, batch_size)
+    out, quick = tmp_path_factory.mktemp("uvit"), diffusion.Settings(steps=1)
+    sampler = attempt(by_class.sampler, models.uvit_network(), models.vae(), batch_size)
+    assert (sampler is REFUSED) == (batch_size < 1)
+    done = sampler
+    if sampler is not REFUSED:
+        done = attempt(by_class.sample_to_folder, sampler, labels, seed, quick, out)
     sensible = labels and all(0 <= label <= 2 for label in labels) and seed >= 0 and batch_size >= 1
     assert (done is not REFUSED) == bool(sensible) == (out / "samples.npz").exists()
 
@@ -209,6 +220,7 @@ def test_a_draft_becomes_the_file_or_leaves_it_as_it_was(folder, before, after, 
     except KeyboardInterrupt:
         pass
     assert (path.read_bytes() if path.exists() else None) == (before if fails else after)
+    assert not list(folder.glob(".*-draft")), "nothing is left half-written"
 
 
 @settings(max_examples=5)

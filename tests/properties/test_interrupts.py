@@ -16,12 +16,13 @@ import numpy as np
 import psutil
 import pytest
 import yaml
-from commandline import REQUEST, assert_all_whole, run, tiny_generator
+from commandline import REQUEST, assert_all_whole, run, tiny_networks
 from fetching import npz, write_manifest
 from hub import Hub
 from PIL import Image
 
-from tutorial_utils import execution, shards
+from tutorial_utils import execution
+from tutorial_utils.sampling import shards
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
 PICTURE, ARRAYS = Image.Image.save, np.savez
@@ -42,7 +43,7 @@ def interrupted_in_the_middle(write, file_of):
     return half
 
 
-@tiny_generator
+@tiny_networks
 @pytest.mark.parametrize(
     ("where", "write", "file_of"),
     [
@@ -133,8 +134,9 @@ NET = 'huggingface = "lab/net"\nfiles = [{ path = "config.json" }]'
 FETCH = """
 import sys
 from pathlib import Path
-from tutorial_utils import __main__, assets
-assets.MANIFEST = Path(sys.argv.pop(1))
+from tutorial_utils import __main__
+from tutorial_utils.assets import manifest, store
+store.COURSE = store.Store(manifest.read(Path(sys.argv.pop(1))), Path("data"))
 sys.exit(__main__.main())
 """
 

@@ -10,12 +10,14 @@ import models
 import numpy as np
 import pytest
 import torch
+from definitions import definitions
 from matplotlib.figure import Figure
 from PIL import Image
 from strategies import REFUSED, attempt
 from test_pictures import encoded, noise, whole
 
-from tutorial_utils import controls, execution
+from tutorial_utils.execution import find_notebooks
+from tutorial_utils.figures import controls
 
 PHOTO = Image.fromarray(np.uint8(np.linspace(20, 110, 40 * 24)).reshape(24, 40)).convert("RGB")
 
@@ -53,10 +55,10 @@ NAMED = {
 @pytest.fixture(scope="module")
 def classify() -> Callable:
     """What the lesson's cells define, with a network that has learned nothing."""
-    lesson = execution.ROOT / "notebooks" / "01_vit_inference.ipynb"
+    lesson = find_notebooks(["01"])[0]
     given = {"model": models.vit(), "processor": models.processor(), "device": torch.device("cpu")}
     given |= {"scale": "mini", "short_names": ["shirt", "shoe", "bag"], "subset_labels": None}
-    cell = execution.definitions(lesson, **given).classify
+    cell = definitions(lesson, **given).classify
 
     def classify(source: str | Path | bytes) -> Figure:
         """Raises ValueError and FileNotFoundError, as `images.load_picture` does."""

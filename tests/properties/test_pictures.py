@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from strategies import REFUSED, attempt, texts
 
-from tutorial_utils import images
+from tutorial_utils.datasets import images
 
 pytestmark = pytest.mark.filterwarnings("error")  # none reaches a notebook
 

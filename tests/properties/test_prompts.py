@@ -8,12 +8,15 @@ import warnings
 import models
 import numpy as np
 import pytest
+import tiny_latte
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import REFUSED, attempt, texts
 
-from tutorial_utils import diffusion, latte, latte_config, latte_older, sampling
+from tutorial_utils.sampling import diffusion, latte, latte_model, latte_older
+from tutorial_utils.sampling.latte_model import Saved
+from tutorial_utils.sampling.latte_older import Older
 
 CPU = torch.device("cpu")
 
@@ -41,17 +44,17 @@ def test_any_prompts_are_encoded_or_refused(given, negative):
 @given(given=st.lists(prompts, min_size=1, max_size=3), missing=st.integers(0, 1))
 def test_as_many_seeds_as_prompts_are_needed(given, missing):
     clips = latte.Clips(models.latte(), 1, temporal_attention=False)
-    seeds, settings = range(len(given) - missing), sampling.Settings(steps=1, scheduler="ddim")
-    for function in (clips.steps, clips.videos):
-        assert (attempt(function, quietly(given), seeds, settings) is REFUSED) == bool(missing)
+    seeds, settings = range(len(given) - missing), diffusion.Settings(steps=1, scheduler="ddim")
+    assert (attempt(clips.videos, quietly(given), seeds, settings) is REFUSED) == bool(missing)
 
 
 @settings(max_examples=8)
 @given(frames=st.integers(-1, 9), batch_size=st.integers(-1, 2))
 def test_clips_have_a_form_that_the_model_knows(frames, batch_size):
-    quick, given = sampling.Settings(steps=1, scheduler="ddim"), quietly(["a red bag"])
+    quick, given = diffusion.Settings(steps=1, scheduler="ddim"), quietly(["a red bag"])
     clips = latte.Clips(models.latte(), frames, batch_size=batch_size)
     videos = attempt(clips.videos, given, [0], quick)
+    assert (attempt(clips.sampler, given) is REFUSED) == (videos is REFUSED)
     assert (videos is REFUSED) == (frames not in (1, 8) or batch_size < 1)
 
 
@@ -69,16 +72,11 @@ def test_any_prompt_steers_the_network(given, frames):
 
 @given(name=texts | st.sampled_from(["ddim", "unipc", "dpm-single"]))
 def test_a_scheduler_is_known_and_fits_the_schedule_or_is_refused(name):
-    config = dict(models.latte().scheduler.config)
+    config = attempt(latte.schedule_of, models.latte().scheduler.config)
     if name in ("ddim", "unipc"):
-        assert attempt(latte.make_scheduler, name, config).config.rescale_betas_zero_snr
+        assert attempt(diffusion.make_scheduler, name, config).config.rescale_betas_zero_snr
     else:
         assert attempt(diffusion.make_scheduler, name, config) is REFUSED
-
-
-def config(model, **changes) -> latte_config.Config:
-    least = {"steps": 1, "guidance_scale": 4, "scheduler": "ddim", "frames": 8, "height": 64, "width": 64}
-    return latte_config.Config(**least | {"model": str(model), "prompts": ["a red bag"], "out": "out"} | changes)
 
 
 @settings(max_examples=2)
@@ -89,7 +87,7 @@ def test_clips_of_any_prompts_are_written(tmp_path_factory, words):
         latte.sample_to_folder,
         latte.Clips(models.latte(), 1),
         quietly(words),
-        config("x", prompts=words, frames=1),
+        tiny_latte.configured("x", prompts=words, frames=1, steps=1),
         out,
     )
     with np.load(out / "samples.npz", allow_pickle=False) as saved:
@@ -100,17 +98,18 @@ def test_clips_of_any_prompts_are_written(tmp_path_factory, words):
 @given(name=texts.filter(lambda name: len(name) < 99))
 def test_a_model_that_is_no_folder_of_a_latte_is_refused(tmp_path_factory, name):
     folder = tmp_path_factory.getbasetemp()
-    assert attempt(latte.load_pipeline, config(folder / f"model {name}".replace("\0", "")), "mini", CPU) is REFUSED
+    model = folder / f"model {name}".replace("\0", "")
+    assert attempt(latte_model.load_pipeline, tiny_latte.configured(model), "mini", CPU) is REFUSED
 
 
 @pytest.mark.parametrize("content", [{}, {"_class_name": "AutoencoderKL"}])
 def test_an_incomplete_folder_of_either_layout_is_refused(tmp_path, content):
     (tmp_path / "model_index.json").write_text(json.dumps(content))
-    assert attempt(latte.load_pipeline, config(tmp_path), "mini", CPU) is REFUSED
+    assert attempt(latte_model.load_pipeline, tiny_latte.configured(tmp_path), "mini", CPU) is REFUSED
     (tmp_path / "model_index.json").unlink()
     (tmp_path / latte_older.WEIGHTS).touch()
     assert attempt(latte_older.is_older, tmp_path)
-    assert attempt(latte_older.parts_of, tmp_path) == tmp_path / latte_older.PARTS
-    assert attempt(latte_older.transformer_config, tmp_path) is REFUSED
-    assert attempt(latte_older.load, tmp_path, torch.float32) is REFUSED
-    assert attempt(latte.load_pipeline, config(tmp_path), "mini", CPU) is REFUSED
+    for model in (Older(tmp_path), Saved(tmp_path)):
+        assert attempt(model.transformer_config) is REFUSED
+        assert attempt(model.load, torch.float32) is REFUSED
+    assert attempt(latte_model.load_pipeline, tiny_latte.configured(tmp_path), "mini", CPU) is REFUSED

@@ -15,8 +15,12 @@ from hypothesis import strategies as st
 from strategies import FLOATS, INTEGERS, REFUSED, Axes, attempt, fitting, misfitting
 from torch import Tensor
 
-from tutorial_utils import adherence, attention, diffusion, garments, latte, metrics, moving, sampling, uvit
+from tutorial_utils.datasets import garments, images, moving
+from tutorial_utils.measures import adherence, metrics
+from tutorial_utils.networks import attention, uvit
 from tutorial_utils.require import FINITE, UNIT
+from tutorial_utils.sampling import by_class, diffusion, latte
+from tutorial_utils.sampling.sampler import Sampler
 
 SINGLE = (torch.float32,)
 LABELS = Axes("N", (0, 2), dtypes=INTEGERS)
@@ -68,6 +72,26 @@ def first_of(*parts: Callable[..., bool]) -> Callable[..., bool]:
 
 FRAMES = moving.FRAMES
 ANY = shaped()
+
+
+def told_within_bounds(footage: adherence.Footage, videos: Tensor) -> bool:
+    """Whether everything that is told of videos has its shape, and values that make sense."""
+    told = {
+        "grey": shaped("N", FRAMES, 64, 64, low=0, high=1),
+        "lit": shaped("N", FRAMES, 64, 64),
+        "shown": shaped("N", FRAMES),
+        "centres": shaped("N", FRAMES, 2, low=0, high=63.1),
+        "velocity": shaped("N", 2, low=-64, high=64),
+        "corners": shaped("N", FRAMES, 2, low=0, high=36),
+        "sprites": shaped("N", FRAMES, 28, 28, low=0, high=1),
+        "colour": indices(6),
+        "direction": indices(4),
+        "speed": indices(2),
+    }
+    seen = attempt(footage.scenes, models.judge())
+    assert indices(3)(attempt(footage.garment, models.judge()), videos=videos) and len(seen) == len(videos)
+    return all(holds(getattr(footage, name), videos=videos) for name, holds in told.items())
+
 
 CASES = [
     Case(garments.stills, {"grey": Axes("N 1 28 28")}, shaped("N", 3, 64, 64)),
@@ -145,22 +169,7 @@ CASES = [
         {"features": Axes("N D", FINITE, least=2), "labels": Axes("N", (1, 1), dtypes=INTEGERS)},
         lambda answer, **given: answer >= 0,
     ),
-    Case(adherence.lit, VIDEOS, shaped("N", FRAMES, 64, 64)),
-    Case(adherence.shown, VIDEOS, shaped("N", FRAMES)),
-    Case(adherence.untint, VIDEOS, shaped("N", FRAMES, 64, 64, low=0, high=1)),
-    Case(adherence.centre_of_mass, VIDEOS, shaped("N", FRAMES, 2, low=0, high=63.1)),
-    Case(adherence.velocity, VIDEOS, shaped("N", 2, low=-64, high=64)),
-    Case(adherence.corners, VIDEOS, shaped("N", FRAMES, 2, low=0, high=36)),
-    Case(adherence.crop_sprites, VIDEOS, shaped("N", FRAMES, 28, 28, low=0, high=1)),
-    Case(adherence.read_colour, VIDEOS, indices(6)),
-    Case(adherence.read_motion, VIDEOS, first_of(indices(4), indices(2))),
-    Case(adherence.read_garment, VIDEOS, indices(3), call=lambda videos: (models.judge(), videos)),
-    Case(
-        adherence.read_scenes,
-        VIDEOS,
-        lambda answer, videos: len(answer) == len(videos),
-        call=lambda videos: (models.judge(), videos),
-    ),
+    Case(adherence.Footage, VIDEOS, told_within_bounds),
     Case(
         adherence.judge_videos,
         VIDEOS,
@@ -168,7 +177,6 @@ CASES = [
         call=lambda videos: (models.judge(), videos, models.scenes(len(videos))),
     ),
     Case(adherence.consistency, {"sprites": Axes("N 8 28 28", UNIT)}, shaped("N", low=-1.01, high=1.01)),
-    Case(adherence.require_videos, VIDEOS, lambda answer, **given: answer is None),
     Case(
         moving.captions,
         SCENES,
@@ -226,16 +234,16 @@ CASES = [
         call=lambda **given: (models.uvit_network(), *given.values()),
     ),
     Case(
-        sampling.Generator.decode,
+        by_class.decode,
         {"latents": Axes("N 2 H W", FINITE, least=1)},
         lambda answer, latents: answer.shape == (len(latents), 3, *latents.shape[2:]) and 0 <= answer.min() <= 1,
-        call=lambda latents: (models.generator(), latents),
+        call=lambda latents: (models.vae(), latents),
     ),
     Case(
-        sampling.Generator.steps,
+        Sampler.steps,
         {"labels": Axes("N", (0, 2), least=1, dtypes=INTEGERS[:2])},
         lambda answer, labels: len(list(answer)) == 2,
-        call=lambda labels: (models.generator(), labels, range(max(1, labels.numel())), sampling.Settings(steps=2)),
+        call=lambda labels: (models.sampler(), labels, range(max(1, labels.numel())), diffusion.Settings(steps=2)),
     ),
     Case(
         latte.Clips.decode,
@@ -246,13 +254,13 @@ CASES = [
         call=lambda latents: (latte.Clips(models.latte(), 8), latents),
     ),
     Case(
-        sampling.Generator.images,
+        Sampler.samples,
         {"labels": Axes("N", (0, 2), least=1, dtypes=INTEGERS[:2])},
         shaped("N", 3, 4, 4, low=0, high=1),
-        call=lambda labels: (models.generator(), labels, range(labels.numel()), sampling.Settings(steps=2)),
+        call=lambda labels: (models.sampler(), labels, range(labels.numel()), diffusion.Settings(steps=2)),
     ),
     Case(
-        sampling.as_bytes,
+        images.as_bytes,
         {"images": Axes("... 3 H W", UNIT)},
         lambda answer, images: (
             answer.dtype == np.uint8 and answer.shape == (*images.shape[:-3], *images.shape[-2:], images.shape[-3])

@@ -1,28 +1,21 @@
 """A world of their own for the tests of downloads, and the count of faults survived."""
 
-import sys
-from pathlib import Path
-
 import pytest
 from hub import closed_port
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # the summary is also a row of the report
 from timing import headline
 
-from tutorial_utils import assets
+from tutorial_utils.assets import store
 
 
 @pytest.fixture
 def own_world(tmp_path, monkeypatch):
-    """A manifest, a repository and caches of the test's own, all in `tmp_path`; and no network but a `Hub`."""
+    """A course of the test's own, all in `tmp_path`, which `write_manifest` describes; and no network but a `Hub`."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
     monkeypatch.setenv("MODELSCOPE_ENDPOINT", closed_port())
     monkeypatch.setenv("HF_ENDPOINT", closed_port())
     for client in ("MODELSCOPE_CACHE", "MODELSCOPE_HOME", "HF_HOME"):  # what the clients keep for themselves
         monkeypatch.setenv(client, str(tmp_path / "clients"))
-    monkeypatch.setattr(assets, "_user_cache", lambda: tmp_path / "own")
-    monkeypatch.setattr(assets, "DATA", tmp_path / "data")
-    monkeypatch.setattr(assets, "MANIFEST", tmp_path / "assets.toml")
+    monkeypatch.setattr(store, "COURSE", store.Store((), tmp_path / "data", tmp_path / "own"))
 
 
 def pytest_terminal_summary(terminalreporter):

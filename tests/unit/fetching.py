@@ -1,4 +1,4 @@
-"""A small course with files that are sound by their format, and processes that fetch, for the tests of `assets`."""
+"""A small course with files that are sound by their format, and processes that fetch, for the tests of the store."""
 
 from __future__ import annotations
 
@@ -9,11 +9,18 @@ import os
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
-from tutorial_utils import assets
+from tutorial_utils.assets import store
+from tutorial_utils.assets.manifest import read
 
 ROOT = Path(__file__).parents[2]
+
+
+def change_course(**parts: object) -> None:
+    """Put other parts into the course's store, until the end of the test."""
+    store.COURSE = replace(store.COURSE, **parts)
 
 
 def npz(content: bytes) -> bytes:
@@ -36,7 +43,7 @@ def write_note(folder: Path) -> None:
 
 
 def write_manifest(folder: Path, net: str, urls: list[str], volumes: bytes) -> None:
-    """A course that has a note in its repository and, at full, needs a checkpoint and a data set.
+    """Make it a course that has a note in its repository and, at full, needs a checkpoint and a data set.
 
     Args:
         net: where the checkpoint is and which files it has, as the manifest says it.
@@ -73,7 +80,7 @@ def write_manifest(folder: Path, net: str, urls: list[str], volumes: bytes) -> N
         editions = [{{ name = "first", md5 = "{hashlib.md5(volumes).hexdigest()}" }}]
         """
     )
-    assets._read_manifest.cache_clear()
+    change_course(assets=read(folder / "assets.toml"))
 
 
 def start_fetch(tmp_path: Path, *names: str, **environment: str) -> subprocess.Popen:
@@ -82,14 +89,14 @@ def start_fetch(tmp_path: Path, *names: str, **environment: str) -> subprocess.P
     It prints the folders, or the error, and then which clients it has imported. It refuses to leave this machine.
     """
     script = (
-        "import sys; from pathlib import Path; from tutorial_utils import assets\n"
+        "import sys; from pathlib import Path; from tutorial_utils.assets import manifest, store\n"
         "def guard(event, details):\n"
         "    place = details[1] if event == 'socket.connect' else details if event == 'socket.getaddrinfo' else None\n"
         "    if isinstance(place, tuple) and place[0] not in ('127.0.0.1', 'localhost', '::1'): sys.exit(str(place))\n"
         "sys.addaudithook(guard)\n"
-        "assets.MANIFEST = Path(sys.argv[1])\n"
-        "try: print(*(assets.fetch(name, 'full') for name in sys.argv[2:]), sep='\\n')\n"
-        "except assets.AssetError as error: print(error)\n"
+        "store.COURSE = store.Store(manifest.read(Path(sys.argv[1])), Path('data'))\n"
+        "try: print(*(store.fetch(name, 'full') for name in sys.argv[2:]), sep='\\n')\n"
+        "except store.AssetError as error: print(error)\n"
         "print('imported', *sorted({'modelscope', 'huggingface_hub', 'torch'} & set(sys.modules)))"
     )
     environment = os.environ | {"TUTORIAL_DATA": str(tmp_path / "class"), "HOME": str(tmp_path)} | environment

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from tutorial_utils.uvit import UViT
+from tutorial_utils.networks.uvit import UViT
 
 REFERENCE = Path(__file__).parents[1] / "data" / "uvit_reference.safetensors"
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 
-from tutorial_utils import adherence
-from tutorial_utils.adherence import NONE, Adherence, judge_videos
-from tutorial_utils.assets import fetch
-from tutorial_utils.datasets import fashion_mnist_tensors
-from tutorial_utils.garments import SIDE
-from tutorial_utils.metrics import Judge
-from tutorial_utils.moving import FRAMES, Scenes, choose_sprites, draw_scenes, paths, render
+from tutorial_utils.assets.store import fetch
+from tutorial_utils.datasets.fashion_mnist import fashion_mnist_tensors
+from tutorial_utils.datasets.garments import SIDE
+from tutorial_utils.datasets.moving import FRAMES, Scenes, choose_sprites, draw_scenes, paths, render
+from tutorial_utils.measures import adherence
+from tutorial_utils.measures.adherence import NONE, Adherence, Footage, judge_videos
+from tutorial_utils.measures.metrics import Judge, load_judge
 from tutorial_utils.recipes.vae import reconstruct
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -32,7 +32,7 @@ def clips(grey: torch.Tensor, scenes: Scenes) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def judge() -> Judge:
-    return Judge()
+    return load_judge()
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def test_a_wrong_colour_fails_the_colour_only(judge, known, scenes, sprites):
 def test_a_grey_clip_has_no_colour(judge, truth, scenes):
     grey = truth.amax(2, keepdim=True).expand_as(truth)
     assert_fails_only({"colour"}, judge_videos(judge, grey, scenes))
-    assert (adherence.read_colour(grey) == NONE).all()
+    assert (Footage(grey).colour == NONE).all()
 
 
 def test_a_reversed_clip_fails_the_direction_only(judge, truth, scenes):
@@ -115,7 +115,7 @@ def test_a_frozen_clip_fails_the_motion_only(judge, truth, scenes):
     """Direction and speed: what stands still moves in no direction."""
     frozen = truth[:, :1].expand_as(truth)
     assert_fails_only({"direction", "speed"}, judge_videos(judge, frozen, scenes))
-    assert all((read == NONE).all() for read in adherence.read_motion(frozen))
+    assert all((read == NONE).all() for read in (Footage(frozen).direction, Footage(frozen).speed))
 
 
 def test_slow_for_quick_and_quick_for_slow_fail_the_speed_only(judge, known, scenes, sprites):
@@ -136,14 +136,14 @@ def test_two_garments_of_a_class_in_turns_fail_the_consistency_only(judge, truth
 
 def test_a_single_cut_to_another_garment_fails_the_consistency(truth, rivals):
     cut = torch.cat([truth[:, :4], rivals[:, 4:]], dim=1)
-    assert (adherence.consistency(adherence.crop_sprites(cut)) < adherence.CONSISTENT).all()
+    assert (adherence.consistency(Footage(cut).sprites) < adherence.CONSISTENT).all()
 
 
 @pytest.mark.parametrize("haze", [0.0, 0.1])
 def test_a_black_clip_fails_everything(judge, truth, scenes, haze):
     black = haze * torch.rand(truth.shape, generator=source())
     assert_fails_only(MEASURES, judge_videos(judge, black, scenes))
-    assert all((read == NONE).all() for read in vars(adherence.read_scenes(judge, black)).values())
+    assert all((read == NONE).all() for read in vars(Footage(black).scenes(judge)).values())
 
 
 def test_one_black_frame_leaves_the_rest_to_be_read(judge, truth, scenes):
@@ -155,16 +155,16 @@ def test_one_black_frame_leaves_the_rest_to_be_read(judge, truth, scenes):
 def test_one_frame_alone_does_not_move(truth):
     lone = torch.zeros_like(truth)
     lone[:, 5] = truth[:, 5]
-    assert (adherence.velocity(lone) == 0).all()
+    assert (Footage(lone).velocity == 0).all()
 
 
 def test_crops_are_the_sprites(known, truth, scenes, sprites):
-    off = adherence.corners(truth) - paths(scenes, source(1))
+    off = Footage(truth).corners - paths(scenes, source(1))
     assert off.abs().max() <= 1
     same = (off == 0).all(2).all(1)
     assert same.float().mean() >= 0.8
     expected = known[0][sprites].expand(-1, FRAMES, -1, -1)
-    assert torch.allclose(adherence.crop_sprites(truth)[same], expected[same])
+    assert torch.allclose(Footage(truth).sprites[same], expected[same])
 
 
 def squares(row_step: float, column_step: float) -> torch.Tensor:
@@ -189,14 +189,14 @@ def squares(row_step: float, column_step: float) -> torch.Tensor:
 )
 def test_motion_is_the_nearest_that_a_caption_names(steps, direction, speed):
     clip = squares(*steps)
-    assert torch.allclose(adherence.velocity(clip), torch.tensor([steps], dtype=torch.float32), atol=0.1)
-    assert [read.tolist() for read in adherence.read_motion(clip)] == [[direction], [speed]]
+    assert torch.allclose(Footage(clip).velocity, torch.tensor([steps], dtype=torch.float32), atol=0.1)
+    assert [Footage(clip).direction.tolist(), Footage(clip).speed.tolist()] == [[direction], [speed]]
 
 
 def test_the_centre_of_mass_is_in_pixels_and_heeds_no_haze():
     clip = squares(0, 0)
     clip[..., :20, :] += 0.05
-    assert torch.allclose(adherence.centre_of_mass(clip), torch.tensor(31.5), atol=1e-3)
+    assert torch.allclose(Footage(clip).centres, torch.tensor(31.5), atol=1e-3)
 
 
 def test_rates_are_fractions_of_each_measure():
@@ -212,7 +212,7 @@ def test_unsuitable_videos_are_refused(judge, truth, scenes):
     with pytest.raises(ValueError, match="torch.uint8"):
         judge_videos(judge, truth.byte(), scenes)
     with pytest.raises(ValueError, match=r"\(0, 8, 3, 64, 64\).* N at least 1"):
-        adherence.read_scenes(judge, truth[:0])
+        Footage(truth[:0])
     with pytest.raises(ValueError, match="12 videos were given for 11 scenes"):
         judge_videos(judge, truth, scenes[:11])
     with pytest.raises(ValueError, match="from -1 to 1: bring them to 0 to 1"):

@@ -16,8 +16,11 @@ from fetching import ROOT, npz, output, safetensors, start_fetch, write_manifest
 from hub import Fault, Hub, closed_port
 
 from tutorial_utils import __main__ as command_line
-from tutorial_utils import assets, downloads, runtime
-from tutorial_utils.assets import AssetError, fetch, find, manifest, verify
+from tutorial_utils import runtime
+from tutorial_utils.assets import copies, downloads, store
+from tutorial_utils.assets.copies import AssetError
+from tutorial_utils.assets.manifest import read
+from tutorial_utils.assets.store import Store, fetch
 
 CONFIG = b'{"hidden_size": 4}'
 WEIGHTS = safetensors(bytes(range(100)))
@@ -54,18 +57,18 @@ def put_net(folder: Path, weights: bytes = WEIGHTS) -> Path:
 
 
 @pytest.fixture
-def shipped(monkeypatch):
-    monkeypatch.setattr(assets, "MANIFEST", ROOT / "tutorial_utils" / "assets.toml")
-    monkeypatch.setattr(assets, "DATA", ROOT / "data")
+def shipped(monkeypatch) -> Store:
+    monkeypatch.setattr(store, "COURSE", Store(read(), ROOT / "data"))
+    return store.COURSE
 
 
 def test_manifest_describes_every_asset_at_both_scales(shipped):
-    names = {asset.name for asset in manifest()}
+    names = {asset.name for asset in store.COURSE.assets}
     assert {"fashion-mnist", "chelsea", "vit", "organmnist3d", "vae", "uvit", "latte"} <= names
-    assert sorted((asset.name, asset.scale) for asset in manifest()) == sorted(
+    assert sorted((asset.name, asset.scale) for asset in store.COURSE.assets) == sorted(
         (name, scale) for name in names for scale in runtime.SCALES
     )
-    for asset in manifest():
+    for asset in store.COURSE.assets:
         assert asset.title and asset.licence and asset.source, asset
         assert asset.kind in ("bundled", "hub", "url", "generated"), asset
         assert bool(asset.files) != (asset.kind == "generated"), asset
@@ -75,12 +78,12 @@ def test_manifest_describes_every_asset_at_both_scales(shipped):
 
 
 def test_every_bundled_file_is_there_and_sound(shipped):
-    for asset in manifest():
+    for asset in store.COURSE.assets:
         if asset.kind == "bundled":
-            assert verify(asset.name, asset.scale) == []
-            assert fetch(asset.name, asset.scale) == asset.location()
-            assert asset.size_bytes == sum((asset.location() / file.path).stat().st_size for file in asset.files)
-            assert asset.download_bytes == 0
+            assert store.COURSE.verify(asset.name, asset.scale) == []
+            (copy,) = store.COURSE.copies(asset)
+            assert fetch(asset.name, asset.scale) == copy.folder
+            assert asset.size_bytes == sum(path.stat().st_size for path in copy.paths)
             assert all(file.sha256 for file in asset.files)
 
 
@@ -93,14 +96,14 @@ def test_every_bundled_json_file_is_json_to_all_readers():
 
 
 def test_sizes_are_known_before_a_download(shipped):
-    full = {asset.name: asset.size_bytes for asset in manifest() if asset.scale == "full"}
+    full = {asset.name: asset.size_bytes for asset in store.COURSE.assets if asset.scale == "full"}
     assert full["vit"] == 346_000_000
     assert 23e9 < full["latte"] < 25e9
 
 
 def test_import_is_light():
-    heavy = "{'requests', 'pooch', 'torch', 'modelscope', 'huggingface_hub', 'numpy'}"
-    script = f"import sys, tutorial_utils.assets; sys.exit(bool({heavy} & set(sys.modules)))"
+    heavy = "{'requests', 'torch', 'modelscope', 'huggingface_hub', 'numpy'}"
+    script = f"import sys, tutorial_utils.assets.store; sys.exit(bool({heavy} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
 
 
@@ -115,9 +118,9 @@ def test_unknown_name_and_scale_are_named_with_what_is_allowed():
 
 
 def test_scale_defaults_to_the_environment(monkeypatch):
-    assert find("net").scale == "mini"
+    assert store.COURSE.find("net").scale == "mini"
     monkeypatch.setenv("TUTORIAL_SCALE", "full")
-    assert find("net").scale == "full"
+    assert store.COURSE.find("net").scale == "full"
     monkeypatch.setenv("TUTORIAL_SCALE", "medium")
     with pytest.raises(ValueError, match="TUTORIAL_SCALE='medium'"):
         fetch("note")
@@ -134,7 +137,7 @@ def test_corrupted_bundled_file_is_refused_with_both_hashes(tmp_path):
     for expected in ("note.txt", hashlib.sha256(b"hello").hexdigest(), hashlib.sha256(b"jello").hexdigest()):
         assert expected in str(error.value)
     assert "git checkout -- data/note" in str(error.value)
-    assert len(verify("note", "mini")) == 1
+    assert len(store.COURSE.verify("note", "mini")) == 1
 
 
 def test_missing_bundled_file_is_named_with_its_hash(tmp_path):
@@ -146,7 +149,7 @@ def test_missing_bundled_file_is_named_with_its_hash(tmp_path):
 def test_what_a_lesson_makes_itself_cannot_be_fetched():
     with pytest.raises(AssetError, match="generated"):
         fetch("set", "mini")
-    assert verify("set", "mini") == []
+    assert store.COURSE.verify("set", "mini") == []
 
 
 # --- Caches ---------------------------------------------------------------------------------------
@@ -154,12 +157,12 @@ def test_what_a_lesson_makes_itself_cannot_be_fetched():
 
 def test_copied_folder_without_a_stamp_is_adopted(tmp_path):
     folder = put_net(tmp_path / "own" / "net-full")
-    assert verify("net", "full") == []
+    assert store.COURSE.verify("net", "full") == []
     assert fetch("net", "full") == folder
-    stamp = json.loads((folder / assets.STAMP).read_text())
+    stamp = json.loads((folder / copies.STAMP).read_text())
     assert stamp["files"]["sub/model.safetensors"]["sha256"] == hashlib.sha256(WEIGHTS).hexdigest()
-    net = find("net", "full")
-    assert (net.size_bytes, net.download_bytes, net.location()) == (346_000_000, 0, folder)
+    net = store.COURSE.find("net", "full")
+    assert (net.size_bytes, store.COURSE.sound(net).folder) == (346_000_000, folder)
 
 
 def test_shared_cache_comes_first(tmp_path, monkeypatch):
@@ -187,8 +190,8 @@ def test_half_copied_folder_is_not_taken_for_a_whole_one(tmp_path, damage):
     broken = "model.safetensors" if damage == "cut short" else "config.json"
     with pytest.raises(AssetError, match=rf"{broken} is "):
         fetch("net", "full")
-    assert not (folder / assets.STAMP).exists()
-    assert any(broken in problem for problem in verify("net", "full"))
+    assert not (folder / copies.STAMP).exists()
+    assert any(broken in problem for problem in store.COURSE.verify("net", "full"))
 
 
 def test_stamped_folder_that_has_shrunk_is_refused(tmp_path):
@@ -204,12 +207,12 @@ def test_verify_finds_a_change_that_keeps_the_size(tmp_path):
     fetch("net", "full")
     (folder / "config.json").write_bytes(CONFIG.replace(b"4", b"5"))
     assert fetch("net", "full") == folder  # quick: sizes only
-    (problem,) = verify("net", "full")
+    (problem,) = store.COURSE.verify("net", "full")
     assert "config.json has changed" in problem
 
 
 def test_verify_of_what_is_not_there():
-    assert verify("net", "full") == ["net (full) is not on this machine."]
+    assert store.COURSE.verify("net", "full") == ["net (full) is not on this machine."]
 
 
 def test_partial_download_is_never_returned(tmp_path):
@@ -220,8 +223,8 @@ def test_partial_download_is_never_returned(tmp_path):
 
 def forbid_writing(monkeypatch, folder: Path) -> None:
     """Make a folder read-only; also for an administrator, whom the permissions of a folder do not bind."""
-    writable = assets.writable
-    monkeypatch.setattr(assets, "writable", lambda path: folder not in (path, *path.parents) and writable(path))
+    writable = copies.writable
+    monkeypatch.setattr(copies, "writable", lambda path: folder not in (path, *path.parents) and writable(path))
 
 
 def test_read_only_cache_is_used_and_not_written_to(tmp_path, monkeypatch):
@@ -230,7 +233,7 @@ def test_read_only_cache_is_used_and_not_written_to(tmp_path, monkeypatch):
     folder = put_net(shared / "net-full")
     forbid_writing(monkeypatch, shared)
     assert fetch("net", "full") == folder
-    assert not (folder / assets.STAMP).exists()
+    assert not (folder / copies.STAMP).exists()
     (folder / "config.json").unlink()  # it is verified each time, having no stamp
     with pytest.raises(AssetError):
         fetch("net", "full")
@@ -257,7 +260,7 @@ def test_no_writable_cache_is_said(tmp_path, monkeypatch):
 @pytest.mark.skipif(os.name == "nt" or getattr(os, "geteuid", lambda: 0)() == 0, reason="permissions bind users only")
 def test_permissions_make_a_folder_unwritable(tmp_path):
     (tmp_path / "shut").mkdir(mode=0o500)
-    assert not assets.writable(tmp_path / "shut")
+    assert not copies.writable(tmp_path / "shut")
 
 
 # --- No network -----------------------------------------------------------------------------------
@@ -322,9 +325,9 @@ def test_hub_clients_download_and_fall_back(tmp_path):
         for line, name in zip(text.splitlines(), ("net", "other"), strict=False):
             folder = tmp_path / "class" / f"{name}-full"
             assert line == str(folder), text
-            assert sorted(path.name for path in folder.iterdir()) == [assets.STAMP, "config.json", "sub"]
+            assert sorted(path.name for path in folder.iterdir()) == [copies.STAMP, "config.json", "sub"]
             assert (folder / "sub" / "model.safetensors").read_bytes() == WEIGHTS
-            stamps.append(json.loads((folder / assets.STAMP).read_text()))
+            stamps.append(json.loads((folder / copies.STAMP).read_text()))
         assert [stamp["source"] for stamp in stamps] == ["ModelScope course/net", "Hugging Face lab/other"]
         assert hub.downloads("pytorch_model.bin") == 0
     assert not list((tmp_path / "class").glob("*.partial"))
@@ -346,11 +349,11 @@ def test_url_file_is_stamped_with_its_source_and_edition(tmp_path, capsys):
         hub.plain["/set.npz"] = VOLUMES
         describe(tmp_path, f"{closed_port()}/set.npz", f"{hub.url}/set.npz")
         folder = fetch("set", "full")
-        stamp = json.loads((folder / assets.STAMP).read_text())
+        stamp = json.loads((folder / copies.STAMP).read_text())
         assert (stamp["source"], stamp["edition"]) == (f"{hub.url}/set.npz", "first")
-        assert [path.name for path in sorted(folder.iterdir())] == [assets.STAMP, "set.npz"]
+        assert [path.name for path in sorted(folder.iterdir())] == [copies.STAMP, "set.npz"]
         assert "edition: first" in capsys.readouterr().err
-        assert verify("set", "full") == []
+        assert store.COURSE.verify("set", "full") == []
         fetch("set", "full")
         assert hub.downloads("/set.npz") == 1
 

@@ -7,7 +7,7 @@ from diffusers.models.attention_processor import Attention
 from einops import rearrange
 from transformers import ViTConfig, ViTForImageClassification
 
-from tutorial_utils.attention import attention_rollout, attention_weights, cls_attention, model_grid, recorded
+from tutorial_utils.networks.attention import attention_rollout, attention_weights, cls_attention, recorded
 
 LAYERS, HEADS, GRID = 3, 2, (2, 3)
 TOKENS = GRID[0] * GRID[1] + 1
@@ -118,13 +118,9 @@ def test_rollout_of_attention_to_itself_reaches_no_patch():
     assert torch.equal(attention_rollout(itself, GRID), torch.zeros(1, *GRID))
 
 
-def test_model_grid_counts_the_models_patches(model):
-    assert model_grid(model) == GRID
-
-
 @pytest.mark.parametrize("function", [cls_attention, attention_rollout])
 def test_a_wrong_grid_is_named_with_both_numbers(weights, function):
-    with pytest.raises(ValueError, match=r"covers 6 patches, but grid=\(4, 4\) has 16.*model_grid"):
+    with pytest.raises(ValueError, match=r"covers 6 patches, but grid=\(4, 4\) has 16: use that of the model"):
         function(weights, (4, 4))
 
 

@@ -6,15 +6,18 @@ import math
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fetching import npz, output, safetensors, start_fetch, write_manifest, write_note
+from fetching import change_course, npz, output, safetensors, start_fetch, write_manifest, write_note
 from hub import Fault, Hub, closed_port
 
 from tutorial_utils import __main__ as command_line
-from tutorial_utils import assets, bundle, dry_run
-from tutorial_utils.assets import fetch, verify
+from tutorial_utils.assets import bundle, copies, store
+from tutorial_utils.assets.copies import Copy
+from tutorial_utils.assets.store import Store, fetch
+from tutorial_utils.sampling import dry_run
 
 CONFIG = b'{"hidden_size": 4}'
 WEIGHTS = safetensors(bytes(range(256)) * 100)
@@ -90,16 +93,15 @@ def test_bundle_is_all_that_a_class_without_a_network_needs(hub, full, tmp_path,
     monkeypatch.setenv("TUTORIAL_DATA", str(stick))
     for name in ("net", "set"):
         assert fetch(name, "full") == stick / f"{name}-full"
-        assert verify(name, "full") == []
+        assert store.COURSE.verify(name, "full") == []
     assert not (tmp_path / "own").exists()
     learner = output(start_fetch(tmp_path, "net", "set", TUTORIAL_DATA=str(stick))).splitlines()
     assert learner == [str(stick / "net-full"), str(stick / "set-full"), "imported"]  # no client
 
 
-def test_hugging_face_is_asked_for_the_revision_that_the_manifest_names(hub, full, tmp_path):
-    manifest = tmp_path / "assets.toml"
-    manifest.write_text(manifest.read_text().replace('"lab/net"', '"lab/net"\nrevision = "a1b2"'))
-    assets._read_manifest.cache_clear()
+def test_hugging_face_is_asked_for_the_revision_that_the_manifest_names(hub, full):
+    net = replace(store.COURSE.find("net", "full"), revision="a1b2")
+    change_course(assets=(net,))
     assert full("net")[0] == 0
     asked = [path for path, _ in hub.log if path.startswith("/lab/net/")]
     assert asked and all(path.startswith("/lab/net/resolve/a1b2/") for path in asked)
@@ -156,25 +158,28 @@ def test_what_this_machine_has_is_copied(hub, full, tmp_path, monkeypatch):
     unplug(monkeypatch, tmp_path)
     status, outcomes, *_ = full()
     assert (status, outcomes["net"], outcomes["set"]) == (0, *["copied from this machine's cache"] * 2)
-    assert assets.damage(assets.find("net", "full"), tmp_path / "stick" / "net-full") == {}
-    assert assets.read_stamp(tmp_path / "stick" / "net-full")["source"] == "Hugging Face lab/net"
+    assert Copy(store.COURSE.find("net", "full"), tmp_path / "stick" / "net-full").damage() == {}
+    assert (
+        Copy(store.COURSE.find("net", "full"), tmp_path / "stick" / "net-full").stamp["source"]
+        == "Hugging Face lab/net"
+    )
 
 
 def test_several_that_copy_at_once_do_not_meet(hub, tmp_path, monkeypatch):
     fetch("net", "full")
     stick, together = tmp_path / "stick", threading.Barrier(4, timeout=10)
     stick.mkdir()
-    find_problems = assets.copy_problems
+    find_source = Store.sound
 
     def at_once(*arguments):
         together.wait()
-        return find_problems(*arguments)
+        return find_source(*arguments)
 
-    monkeypatch.setattr(assets, "copy_problems", at_once)
+    monkeypatch.setattr(Store, "sound", at_once)
     with ThreadPoolExecutor(together.parties) as pool:
-        runs = [pool.submit(bundle.add, assets.find("net", "full"), stick) for _ in range(together.parties)]
+        runs = [pool.submit(bundle.add, store.COURSE.find("net", "full"), stick) for _ in range(together.parties)]
     assert [run.result() for run in runs] == ["copied from this machine's cache"] * together.parties
-    assert assets.damage(assets.find("net", "full"), stick / "net-full") == {}
+    assert Copy(store.COURSE.find("net", "full"), stick / "net-full").damage() == {}
 
 
 def test_damage_in_this_machines_cache_is_not_copied(hub, full):
@@ -187,13 +192,13 @@ def test_damage_in_this_machines_cache_is_not_copied(hub, full):
 
 def test_folder_copied_by_hand_is_verified_and_stamped(hub, full, tmp_path):
     full("set")
-    (tmp_path / "stick" / "set-full" / assets.STAMP).unlink()
+    (tmp_path / "stick" / "set-full" / copies.STAMP).unlink()
     assert full("set")[1] == {"set": "already there, verified"}
-    assert (tmp_path / "stick" / "set-full" / assets.STAMP).exists()
+    assert (tmp_path / "stick" / "set-full" / copies.STAMP).exists()
 
 
 def test_want_of_space_is_found_before_anything_comes(hub, full, tmp_path, monkeypatch):
-    monkeypatch.setattr(assets, "free_bytes", lambda _: 20_000)
+    monkeypatch.setattr(copies, "free_bytes", lambda _: 20_000)
     status, _, lines, error = full()
     assert (status, lines, error.count("\n")) == (1, [], 1)
     assert f"{tmp_path / 'stick'} has room for 0.0 MB, and 0.0 MB have yet to come: free some space" in error
@@ -202,15 +207,15 @@ def test_want_of_space_is_found_before_anything_comes(hub, full, tmp_path, monke
 
 def test_what_has_come_needs_no_space(hub, full, monkeypatch):
     full()
-    monkeypatch.setattr(assets, "free_bytes", lambda _: 0)
+    monkeypatch.setattr(copies, "free_bytes", lambda _: 0)
     assert full()[0] == 0
 
 
 def test_size_and_the_limit_of_fat32_are_said_before_latte_comes(tmp_path):
-    (latte,) = bundle.choose(["latte"], "full")
+    (latte,) = store.COURSE.choose(["latte"], "full")
     text = bundle.announcement([latte], tmp_path)
     assert text.startswith("24.0 GB to come: latte 24.0 GB.\n") and "exFAT" in text
-    assert "exFAT" not in bundle.announcement(bundle.choose(["vit"], "full"), tmp_path)
+    assert "exFAT" not in bundle.announcement(store.COURSE.choose(["vit"], "full"), tmp_path)
 
 
 def test_at_mini_there_is_nothing_to_carry(hub, command, tmp_path):
@@ -260,7 +265,7 @@ def test_verify_names_a_flipped_bit_and_offers_a_repair_that_fetches_just_that_f
     assert "python -m tutorial_utils assets verify net --scale full --repair" in text
     status, text, error = command("assets", "verify", "net", "--scale", "full", "--repair")
     assert (status, text.splitlines()[-1]) == (0, "net: repaired, sound")
-    assert path.read_bytes() == WEIGHTS and verify("net", "full") == []
+    assert path.read_bytes() == WEIGHTS and store.COURSE.verify("net", "full") == []
     assert hub.sent == sent + len(WEIGHTS)
 
 
@@ -304,7 +309,7 @@ def test_repair_that_breaks_off_keeps_the_sound_files(hub, command, tmp_path):
 def test_repair_of_a_cache_that_belongs_to_others_says_so(hub, command, monkeypatch):
     folder = fetch("net", "full")
     flip(folder / "model.safetensors")
-    monkeypatch.setattr(assets, "writable", lambda _: False)
+    monkeypatch.setattr(copies, "writable", lambda _: False)
     status, _, error = command("assets", "verify", "net", "--repair")
     assert status == 1
     assert f"{folder} cannot be written to: ask whoever filled it to repair it." in error

@@ -6,16 +6,18 @@ from types import SimpleNamespace
 import nbformat
 import psutil
 import pytest
+from fetching import change_course
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from tutorial_utils import __main__ as cli
-from tutorial_utils import assets, execution
+from tutorial_utils import execution
+from tutorial_utils.assets import store
 
 
 @pytest.fixture
 def command(capsys, monkeypatch, tmp_path):
     """Run a command line as `python -m tutorial_utils` does: its status, its output and its complaints."""
-    monkeypatch.setattr(assets, "_user_cache", lambda: tmp_path / "cache")
+    change_course(own=tmp_path / "cache")
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["python -m tutorial_utils", *arguments])
@@ -91,7 +93,7 @@ def test_without_a_command_the_help_names_them_all(command):
 def test_assets_list_names_every_asset_with_its_licence(command):
     status, out, _ = command("assets", "list")
     assert status == 0
-    for asset in assets.manifest():
+    for asset in store.COURSE.assets:
         lines = [line for line in out.splitlines() if line.startswith(f"{asset.name} ")]
         assert any(asset.kind in line and asset.licence in line for line in lines), asset
 
@@ -105,13 +107,13 @@ def test_assets_verify_says_that_bundled_files_are_sound(command):
 
 def test_assets_verify_finds_a_damaged_file(command, tmp_path, monkeypatch):
     (tmp_path / "data" / "images").mkdir(parents=True)
-    source = assets.DATA / "images" / "chelsea.png"
+    source = store.COURSE.data / "images" / "chelsea.png"
     damaged = tmp_path / "data" / "images" / "chelsea.png"
     damaged.write_bytes(source.read_bytes()[:-1] + b"x")
-    monkeypatch.setattr(assets, "DATA", tmp_path / "data")
+    change_course(data=tmp_path / "data")
     status, out, err = command("assets", "verify", "chelsea")
     assert status == 1
-    assert str(damaged) in err and assets.find("chelsea").files[0].sha256 in err
+    assert str(damaged) in err and store.COURSE.find("chelsea").files[0].sha256 in err
     assert "not sound" in out
 
 
@@ -122,7 +124,7 @@ def test_assets_verify_fails_for_a_named_asset_that_is_not_here(command):
 
 
 def test_assets_fetch_prints_the_folder(command):
-    assert command("assets", "fetch", "chelsea") == (0, f"{assets.DATA / 'images'}\n", "")
+    assert command("assets", "fetch", "chelsea") == (0, f"{store.COURSE.data / 'images'}\n", "")
 
 
 @pytest.mark.parametrize(("available", "status", "verdict"), [(1e12, 0, "can run the lesson"), (0, 1, "short by")])

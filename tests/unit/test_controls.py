@@ -5,7 +5,7 @@ import datetime
 import ipywidgets
 import pytest
 
-from tutorial_utils import controls
+from tutorial_utils.figures import controls
 
 
 def give(button: ipywidgets.FileUpload, content: bytes) -> None:

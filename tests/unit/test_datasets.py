@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tutorial_utils.datasets import FASHION_CLASSES, fashion_mnist, fashion_mnist_tensors, read_idx
+from tutorial_utils.datasets.fashion_mnist import FASHION_CLASSES, fashion_mnist, fashion_mnist_tensors, read_idx
 
 
 def idx(array: np.ndarray, code: int = 0x08, shape: tuple[int, ...] | None = None) -> bytes:

@@ -11,7 +11,7 @@ import torch
 from published import REFERENCE, build
 from safetensors.torch import load_file
 
-from tutorial_utils.diffusion import (
+from tutorial_utils.sampling.diffusion import (
     EVERYWHERE,
     SCHEDULERS,
     STABLE_DIFFUSION,

@@ -41,7 +41,6 @@ NEEDED = [
     "accelerate",
     "safetensors",
     "einops",
-    "pooch",
     "torchinfo",
     "torchmetrics",
     "imageio",

@@ -12,7 +12,6 @@ from tutorial_utils.checks import MARK
 from tutorial_utils.execution import (
     WIDGET,
     count_facts,
-    definitions,
     execute,
     find_notebooks,
     write_html,
@@ -25,8 +24,8 @@ GOOD = [
     new_markdown_cell("## A control"),
     new_code_cell("import ipywidgets\ndisplay(ipywidgets.IntSlider())\ncheck('first', 1, 1)\nprint('no fact')"),
     new_code_cell(""),
-    new_code_cell("check('second', 2, 2)\ncheck('third', 3, 3)\nfrom tutorial_utils.plotting import show_images\n"
-                  "import numpy as np\nshow_images([np.eye(4)])"),
+    new_code_cell("check('second', 2, 2)\ncheck('third', 3, 3)\nimport numpy as np\n"
+                  "from tutorial_utils.figures.plotting import show_images\nshow_images([np.eye(4)])"),
 ]  # fmt: skip
 BAD = [
     new_markdown_cell("# A lesson"),
@@ -199,38 +198,3 @@ def test_numbered_notebooks_are_found_in_order_or_by_the_beginning_of_their_name
 def test_an_unknown_notebook_is_named_with_the_choices(lessons):
     with pytest.raises(ValueError, match=r"starts with '03'.*\['01_a', '02_b'\]"):
         find_notebooks(["01", "03"])
-
-
-LESSON = [
-    new_markdown_cell("# A lesson\n\nimport nothing_that_exists"),
-    new_code_cell("import math\nfrom contextlib import suppress\nran = []\nran.append('a call')"),
-    new_code_cell("with suppress(ImportError):\n    import json\nwith suppress(ValueError):\n    int('no number')"),
-    new_code_cell("WIDTH, HEIGHT = 3, len(given)\nAREA = WIDTH * HEIGHT\nT, S = 3, 4\nN = 1 / 0\nMIXED, small = 1, 2"),
-    new_code_cell("for one in range(3):\n    WIDTH += one\nraise RuntimeError('the lesson ran')"),
-    new_code_cell("from dataclasses import dataclass\n\n@dataclass\nclass Box:\n    side: int = WIDTH\n\n"
-                  "def area(box):\n    return given[0] + math.prod([box.side, HEIGHT])"),
-    new_code_cell("BOX = Box(5)"),
-]  # fmt: skip
-
-
-@pytest.fixture
-def defined(tmp_path):
-    write_notebook(new_notebook(cells=LESSON), tmp_path / "04_lesson.ipynb")
-    return definitions(tmp_path / "04_lesson.ipynb", given=[10, 20])
-
-
-def test_imports_functions_classes_and_constants_are_defined_in_order(defined):
-    assert (defined.WIDTH, defined.HEIGHT, defined.AREA) == (3, 2, 6)
-    assert defined.Box().side == 3 and defined.BOX.side == 5
-    assert defined.math.pi > 3 and defined.json.loads("1") == 1  # of a plain import, and of one under `with`
-    assert defined.__name__ == "04_lesson"
-
-
-def test_what_is_given_is_seen_by_constants_and_functions(defined):
-    assert defined.given == [10, 20]
-    assert defined.area(defined.BOX) == 10 + 5 * 2
-
-
-@pytest.mark.parametrize("name", ["ran", "one", "T", "S", "N", "MIXED", "small"])
-def test_other_statements_of_a_lesson_are_not_run(defined, name):
-    assert not hasattr(defined, name)  # and neither the call nor the error in its cells was reached

@@ -19,11 +19,13 @@ import time
 from pathlib import Path
 
 import pytest
-from fetching import ROOT, output, safetensors, start_fetch
+from fetching import ROOT, change_course, output, safetensors, start_fetch
 from hub import Fault, Hub, closed_port, files_in
 
-from tutorial_utils import assets, downloads
-from tutorial_utils.assets import AssetError, fetch, verify
+from tutorial_utils.assets import copies, downloads, store
+from tutorial_utils.assets.copies import AssetError, Copy
+from tutorial_utils.assets.manifest import read
+from tutorial_utils.assets.store import fetch
 
 CONFIG = b'{"hidden_size": 4}'
 WEIGHTS = safetensors(random.Random(0).randbytes(3_000_000))
@@ -65,7 +67,7 @@ def write_manifest(folder: Path, *urls: str, mb: float = SIZE / 1e6) -> None:
             files = "{ path = 'config.json' }, " + files.replace(NAME, f"sub/{NAME}")
         text += f"[{name}.full]\n{about}\n{source}\nfiles = [{files}]\n[{name}.mini]\n{about}\nkind = 'generated'\n"
     (folder / "assets.toml").write_text(text)
-    assets._read_manifest.cache_clear()
+    change_course(assets=read(folder / "assets.toml"))
 
 
 def md5(content: bytes) -> str:
@@ -76,7 +78,7 @@ def is_whole(folder: Path) -> bool:
     """Whether the 3 MB are all there, and nothing lies beside them that no lesson needs."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     whole = [path.read_bytes() == WEIGHTS for path in files if path.name == NAME] == [True]
-    return whole and {path.name for path in files} <= {NAME, "config.json", assets.STAMP}
+    return whole and {path.name for path in files} <= {NAME, "config.json", copies.STAMP}
 
 
 @pytest.fixture
@@ -100,7 +102,7 @@ def failure(asset: str) -> str:
 
 def source_of(asset: str) -> str:
     """Where an asset, fetched now, comes from."""
-    return assets.read_stamp(fetch(asset, "full"))["source"]
+    return Copy(store.COURSE.find(asset, "full"), fetch(asset, "full")).stamp["source"]
 
 
 # --- The connection -------------------------------------------------------------------------------------
@@ -232,7 +234,7 @@ def test_refusal_is_put_in_plain_words(hub, tmp_path, status, words):
 def test_file_that_one_hub_broke_off_is_finished_by_the_other_and_leaves_no_crumbs(hub):
     hub.faults = [Fault("FilePath=sub", drop_after=SIZE // 2), Fault("FilePath=sub", times=math.inf, drop_after=0)]
     assert is_whole(fetch("by-either", "full"))
-    assert verify("by-either", "full") == []
+    assert store.COURSE.verify("by-either", "full") == []
 
 
 # --- Which hub is there ---------------------------------------------------------------------------------
@@ -303,13 +305,13 @@ def test_read_only_disk_is_used_and_downloads_go_to_the_users_own(hub, tmp_path,
     fetch("by-url", "full")
     assert mount("-o", "remount,ro", small_disk)
     monkeypatch.setenv("TUTORIAL_DATA", str(small_disk))
-    monkeypatch.setattr(assets, "_user_cache", lambda: tmp_path / "home")
+    change_course(own=tmp_path / "home")
     sent = hub.sent
     assert fetch("by-url", "full") == small_disk / "by-url-full"
-    assert verify("by-url", "full") == []
+    assert store.COURSE.verify("by-url", "full") == []
     assert hub.sent == sent
     assert fetch("by-huggingface", "full") == tmp_path / "home" / "by-huggingface-full"
-    monkeypatch.setattr(assets, "_user_cache", lambda: small_disk)
+    change_course(own=small_disk)
     assert f"{small_disk} cannot be written to." in failure("by-modelscope")
 
 
@@ -369,8 +371,8 @@ def test_killed_download_is_resumed_by_the_next_run(hub, tmp_path, assert_resume
 @by_all
 def test_what_was_whole_when_the_run_was_killed_does_not_come_again(hub, asset):
     folder = fetch(asset, "full")
-    (folder / assets.STAMP).unlink()
-    folder.rename(downloads.draft_of(folder))  # where it was a moment before
+    (folder / copies.STAMP).unlink()
+    folder.rename(folder.with_name(f"{folder.name}.partial"))  # where it was a moment before
     hub.sent = 0
     assert is_whole(fetch(asset, "full"))
     assert hub.sent == 0
@@ -392,12 +394,12 @@ from pathlib import Path
 import numpy, pickle, safetensors, tqdm.auto
 if "by-modelscope" in sys.argv:
     import huggingface_hub.file_download, huggingface_hub.utils.sha, modelscope.hub.snapshot_download
-from tutorial_utils import assets, downloads
-assets.MANIFEST, assets._user_cache = Path(sys.argv[1]), lambda: Path(sys.argv[2])
+from tutorial_utils.assets import copies, manifest, store, downloads
+store.COURSE = store.Store(manifest.read(Path(sys.argv[1])), Path("data"), Path(sys.argv[2]))
 os.setgroups([]), os.setgid(65534), os.setuid(65534)
 for name in sys.argv[3:]:
-    try: print(assets.fetch(name, "full"), assets.verify(name, "full"))
-    except assets.AssetError as error: print(error)
+    try: print(store.fetch(name, "full"), store.COURSE.verify(name, "full"))
+    except copies.AssetError as error: print(error)
 """
 
 
@@ -421,10 +423,10 @@ def fetch_as_another_user(tmp_path):
 
 @pytest.mark.parametrize("stamped", [True, False])
 def test_cache_that_another_user_filled_is_used_as_it_is(hub, tmp_path, monkeypatch, fetch_as_another_user, stamped):
-    monkeypatch.setattr(assets, "_user_cache", lambda: tmp_path / "class")
+    change_course(own=tmp_path / "class")
     folder = fetch("by-huggingface", "full")
     if not stamped:
-        (folder / assets.STAMP).unlink()
+        (folder / copies.STAMP).unlink()
     for path in folder.rglob("*"):
         path.chmod(0o555 if path.is_dir() else 0o444)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "class").rglob("*")}

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tutorial_utils.garments import COLOURS, SIDE, SPRITE, hue, place, require_sprites, shrink, stills, tint
+from tutorial_utils.datasets.garments import COLOURS, SIDE, SPRITE, hue, place, require_sprites, shrink, stills, tint
 
 LAST = SIDE - SPRITE
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tutorial_utils.images import KEPT, LARGEST, SMALLEST, as_garment, load_picture
+from tutorial_utils.datasets.images import KEPT, LARGEST, SMALLEST, as_garment, load_picture
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 

@@ -11,12 +11,31 @@ import torch
 from diffusers import AutoencoderKLTemporalDecoder, LattePipeline
 from PIL import Image
 
-from tutorial_utils import latte, shards
-from tutorial_utils.assets import AssetError
-from tutorial_utils.diffusion import SCHEDULERS, draw_noise, generators, last, sample
-from tutorial_utils.latte import Clips, PromptWarning, encode, load_pipeline, prompted_network, sample_to_folder
-from tutorial_utils.latte_config import Config
-from tutorial_utils.sampling import Settings, sample_seed
+from tutorial_utils import runtime
+from tutorial_utils.assets import store
+from tutorial_utils.assets.copies import AssetError
+from tutorial_utils.sampling import latte, latte_model, shards
+from tutorial_utils.sampling.diffusion import (
+    SCHEDULERS,
+    Settings,
+    draw_noise,
+    generators,
+    last,
+    make_scheduler,
+    sample,
+    sample_seed,
+)
+from tutorial_utils.sampling.latte import (
+    Clips,
+    PromptWarning,
+    encode,
+    prompted_network,
+    sample_to_folder,
+    schedule_of,
+)
+from tutorial_utils.sampling.latte_config import Config
+from tutorial_utils.sampling.latte_model import load_pipeline
+from tutorial_utils.sampling.sampler import Sampler
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -43,8 +62,7 @@ def folder(pipeline, tmp_path_factory):
 
 
 def configured(model, **changes) -> Config:
-    least = {"steps": 3, "guidance_scale": 4, "scheduler": "dpm-multi", "frames": 8, "height": 64, "width": 64}
-    return Config(**least | {"model": str(model), "prompts": PROMPTS, "out": "build/clips"} | changes)
+    return tiny_latte.configured(model, **{"prompts": PROMPTS} | changes)
 
 
 def noise(seeds: list[int], frames: int = 8) -> torch.Tensor:
@@ -116,7 +134,7 @@ def test_a_clip_does_not_depend_on_its_company_as_the_pipelines_does(pipeline):
 
 def test_a_scheduler_keeps_the_schedule_that_the_model_was_trained_on(pipeline):
     for name in set(SCHEDULERS) - {"dpm-single"}:
-        scheduler = latte.make_scheduler(name, pipeline.scheduler.config)
+        scheduler = make_scheduler(name, schedule_of(pipeline.scheduler.config))
         options = scheduler.config
         assert options.rescale_betas_zero_snr and options.timestep_spacing == "trailing", name
         assert options.prediction_type == "v_prediction" and options.final_sigmas_type == "zero", name
@@ -126,18 +144,18 @@ def test_a_scheduler_keeps_the_schedule_that_the_model_was_trained_on(pipeline):
 def test_ddim_by_name_is_the_pipelines_own(pipeline):
     prompts = encode(pipeline, PROMPTS[:1])
     settings = Settings(scheduler="ddim", steps=8, guidance_scale=7.5)
-    latent = last(Clips(pipeline, 8).steps(prompts, SEEDS[:1], settings)).latent
+    latent = last(Clips(pipeline, 8).sampler(prompts).steps(torch.tensor([0]), SEEDS[:1], settings)).latent
     assert torch.allclose(latent, theirs(pipeline, PROMPTS[0], SEEDS[:1]), atol=0.01)
 
 
 def test_a_scheduler_that_cannot_start_from_pure_noise_is_refused(pipeline):
     with pytest.raises(ValueError, match=r"'dpm-single' cannot start .* choose one of dpm-multi, unipc, ddim, euler"):
-        latte.make_scheduler("dpm-single", pipeline.scheduler.config)
+        make_scheduler("dpm-single", schedule_of(pipeline.scheduler.config))
 
 
 def test_a_schedulers_view_of_a_predicted_variance_does_not_matter(pipeline):
     config = {**pipeline.scheduler.config, "variance_type": "learned_range"}
-    scheduler = latte.make_scheduler("dpm-multi", config)
+    scheduler = make_scheduler("dpm-multi", schedule_of(config))
     scheduler.set_timesteps(3)
     latent = noise([0])
     assert scheduler.step(latent, scheduler.timesteps[0], latent).prev_sample.shape == latent.shape
@@ -206,7 +224,7 @@ def test_a_seed_is_a_clip(pipeline):
 
 def test_the_steps_lead_from_noise_to_the_clip(pipeline):
     clips, prompts = Clips(pipeline, 8), encode(pipeline, PROMPTS)
-    steps = list(clips.steps(prompts, SEEDS, replace(QUICK, guidance_high=100.0)))
+    steps = list(clips.sampler(prompts).steps(torch.arange(3), SEEDS, replace(QUICK, guidance_interval=(0, 100))))
     assert [step.latent.shape for step in steps] == [(3, 4, 8, 8, 8)] * 3
     assert [step.evaluations for step in steps] == [1, 3, 5], "the first step begins above the interval"
     assert torch.allclose(steps[-1].latent, steps[-1].clean, atol=1e-4), "the end is a clean clip"
@@ -219,8 +237,8 @@ def test_clips_have_the_frames_that_were_asked_for(pipeline, frames):
 
 
 def test_as_many_seeds_as_prompts_are_needed(pipeline):
-    with pytest.raises(ValueError, match="2 seeds were given for 3 prompts"):
-        Clips(pipeline, 8).steps(encode(pipeline, PROMPTS), [1, 2], QUICK)
+    with pytest.raises(ValueError, match="2 seeds were given for 3 samples"):
+        Clips(pipeline, 8).videos(encode(pipeline, PROMPTS), [1, 2], QUICK)
 
 
 # --- Loading ------------------------------------------------------------------------------------------------------
@@ -285,16 +303,16 @@ def test_an_asset_is_fetched_by_its_name_and_scale(folder, monkeypatch):
         assert (name, scale) == ("latte", "full")
         raise AssetError("no network")
 
-    monkeypatch.setattr(latte.assets, "fetch", fetch)
+    monkeypatch.setattr(store, "fetch", fetch)
     with pytest.raises(AssetError, match="no network"):
         load_pipeline(configured("latte"), "full", torch.device("cpu"))
 
 
 def test_a_large_model_is_used_in_half_precision_on_its_own(folder, monkeypatch):
     asked = []
-    monkeypatch.setattr(latte.runtime, "dtype", lambda where, large: asked.append(large) or torch.bfloat16)
-    for limit in (latte.LARGE, 1e5):
-        monkeypatch.setattr(latte, "LARGE", limit)
+    monkeypatch.setattr(runtime, "dtype", lambda where, large: asked.append(large) or torch.bfloat16)
+    for limit in (latte_model.LARGE, 1e5):
+        monkeypatch.setattr(latte_model, "LARGE", limit)
         assert load_pipeline(configured(folder), device=torch.device("cpu")).transformer.dtype == torch.bfloat16
     assert asked == [False, True]
 
@@ -305,11 +323,11 @@ STEMS = ["000-a-red-sneaker-moving-left", "001-a-blue-coat", "002-a-blue-coat-mo
 
 
 @pytest.fixture
-def drawn(monkeypatch) -> list[tuple[str, ...]]:
-    """The prompts of the batches that were sampled."""
-    batches, videos = [], Clips.videos
+def drawn(monkeypatch) -> list[list[int]]:
+    """The labels of the batches that were sampled."""
+    batches, samples = [], Sampler.samples
     monkeypatch.setattr(
-        Clips, "videos", lambda self, prompts, *rest: batches.append(prompts.texts) or videos(self, prompts, *rest)
+        Sampler, "samples", lambda self, labels, *rest: batches.append(labels.tolist()) or samples(self, labels, *rest)
     )
     return batches
 
@@ -343,7 +361,7 @@ def test_an_interrupted_run_goes_on_with_the_next_clip(pipeline, tmp_path, drawn
     assert (tmp_path / f"{STEMS[1]}.mp4").exists() and not (tmp_path / "samples.npz").exists()
     for _ in range(2):
         sample_to_folder(clips, prompts, config, tmp_path)
-    assert drawn == [(text,) for text in PROMPTS], "a finished folder is left alone"
+    assert drawn == [[0], [1], [2]], "a finished folder is left alone"
     assert not (tmp_path / "parts").exists()
 
 

@@ -3,13 +3,14 @@
 import pytest
 import torch
 
-from tutorial_utils import garments, metrics
-from tutorial_utils.datasets import fashion_mnist_tensors
+from tutorial_utils.datasets import garments
+from tutorial_utils.datasets.fashion_mnist import fashion_mnist_tensors
+from tutorial_utils.measures import metrics
 
 
 @pytest.fixture(scope="module")
 def judge() -> metrics.Judge:
-    return metrics.Judge()
+    return metrics.load_judge()
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from tutorial_utils import moving
-from tutorial_utils.garments import COLOURS, SIDE, hue
-from tutorial_utils.moving import DIRECTIONS, FRAMES, SPEEDS, Scenes, captions, draw_scenes, render
+from tutorial_utils.datasets import moving
+from tutorial_utils.datasets.garments import COLOURS, SIDE, hue
+from tutorial_utils.datasets.moving import DIRECTIONS, FRAMES, SPEEDS, Scenes, captions, draw_scenes, render
 
 
 def source(seed: int = 0) -> torch.Generator:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import pickle
 import re
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import medmnist
 import numpy as np
 import pytest
+from fetching import change_course
 from hub import Hub, closed_port
 
-from tutorial_utils import assets, organs
-from tutorial_utils.assets import AssetError
-from tutorial_utils.datasets import SYNTHETIC, Volumes, organmnist3d, read_organmnist3d, synthetic_organs
-from tutorial_utils.organs import draw_organs
+from tutorial_utils.assets import store
+from tutorial_utils.assets.copies import AssetError
+from tutorial_utils.assets.manifest import AssetFile, Edition
+from tutorial_utils.datasets import organs
+from tutorial_utils.datasets.organmnist3d import SYNTHETIC, Volumes, organmnist3d, read_organmnist3d, synthetic_organs
+from tutorial_utils.datasets.organs import draw_organs
 
 COUNTS = {"train": 971, "val": 161, "test": 610}
 FEW = {"train": 3, "val": 2, "test": 2}
@@ -253,37 +256,26 @@ def md5(content: bytes) -> str:
 
 @pytest.fixture
 def hub(few, tmp_path, monkeypatch):
-    """A server, an empty cache, and a place for a manifest of this test's own."""
+    """A server and an empty cache."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(assets, "_user_cache", lambda: tmp_path / "own")
-    monkeypatch.setattr(assets, "MANIFEST", tmp_path / "assets.toml")
+    change_course(own=tmp_path / "own")
     with Hub() as hub:
         yield hub
 
 
-def write_manifest(*urls: str) -> None:
-    editions = [f'{{ name = "{name}", md5 = "{md5(content)}" }}' for name, content in EDITIONS.items()]
-    assets.MANIFEST.write_text(
-        f"""
-        [organmnist3d]
-        title = "A test"
-        licence = "MIT"
-        source = "here"
-        [organmnist3d.mini]
-        kind = "generated"
-        [organmnist3d.full]
-        kind = "url"
-        urls = {json.dumps(urls)}
-        files = [{{ path = "organmnist3d.npz", mb = 0.1 }}]
-        editions = [{", ".join(editions)}]
-        """
+def serve_from(*urls: str) -> None:
+    """The course's OrganMNIST3D, with these addresses and the editions of this test."""
+    editions = tuple(Edition(name, md5(content)) for name, content in EDITIONS.items())
+    published = store.COURSE.find("organmnist3d", "full")
+    change_course(
+        assets=(replace(published, urls=urls, files=(AssetFile("organmnist3d.npz", mb=0.1),), editions=editions),)
     )
 
 
 @pytest.mark.parametrize(("name", "seed"), [("the first", 1), ("the second", 2)])
 def test_either_edition_is_downloaded_once_read_and_named(hub, name, seed):
     hub.plain["/set.npz"] = EDITIONS[name]
-    write_manifest(f"{hub.url}/set.npz")
+    serve_from(f"{hub.url}/set.npz")
     for _ in range(2):
         volumes = organmnist3d("full")
         assert name in volumes.about and "CT" in volumes.about and "synthetic" not in volumes.about
@@ -294,13 +286,13 @@ def test_either_edition_is_downloaded_once_read_and_named(hub, name, seed):
 @pytest.mark.parametrize("fault", ["no server", "no such file", "an unknown edition"])
 def test_second_address_is_used_when_the_first_fails(hub, fault):
     hub.plain = {"/set.npz": EDITIONS["the second"]} | ({"/first.npz": UNKNOWN} if "edition" in fault else {})
-    write_manifest(f"{closed_port() if fault == 'no server' else hub.url}/first.npz", f"{hub.url}/set.npz")
+    serve_from(f"{closed_port() if fault == 'no server' else hub.url}/first.npz", f"{hub.url}/set.npz")
     assert "the second" in organmnist3d("full").about
 
 
 def test_unknown_edition_is_refused_and_leaves_nothing(hub, tmp_path):
     hub.plain["/set.npz"] = UNKNOWN
-    write_manifest(f"{hub.url}/set.npz")
+    serve_from(f"{hub.url}/set.npz")
     with pytest.raises(AssetError, match=f"no known edition.*{md5(UNKNOWN)}.*the first.*the second"):
         organmnist3d("full")
     assert sum(path.stat().st_size for path in (tmp_path / "own").rglob("*") if path.is_file()) == 0
@@ -308,7 +300,7 @@ def test_unknown_edition_is_refused_and_leaves_nothing(hub, tmp_path):
 
 def test_file_that_has_changed_in_the_cache_is_not_read(hub, tmp_path):
     hub.plain["/set.npz"] = EDITIONS["the first"]
-    write_manifest(f"{hub.url}/set.npz")
+    serve_from(f"{hub.url}/set.npz")
     organmnist3d("full")
     path = tmp_path / "own" / "organmnist3d-full" / "organmnist3d.npz"
     path.write_bytes(changed(path.read_bytes(), 5_000))
@@ -319,7 +311,7 @@ def test_file_that_has_changed_in_the_cache_is_not_read(hub, tmp_path):
 def test_scale_defaults_to_the_environment(hub, monkeypatch):
     assert organmnist3d().about == organmnist3d("mini").about == SYNTHETIC
     hub.plain["/set.npz"] = EDITIONS["the first"]
-    write_manifest(f"{hub.url}/set.npz")
+    serve_from(f"{hub.url}/set.npz")
     monkeypatch.setenv("TUTORIAL_SCALE", "full")
     assert "the first" in organmnist3d().about
     assert organmnist3d("mini").about == SYNTHETIC

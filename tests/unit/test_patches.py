@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tutorial_utils.patches import as_pair, patch_grid, patchify, unpatchify
+from tutorial_utils.networks.patches import as_pair, patch_grid, patchify, unpatchify
 
 LIBRARIES = {"numpy": np.asarray, "torch": torch.from_numpy}
 LAYOUTS = [  # leading axes and channels, image size, patch size

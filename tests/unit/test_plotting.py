@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from tutorial_utils import plotting
-from tutorial_utils.patches import patchify
+from tutorial_utils.figures import plotting
+from tutorial_utils.networks.patches import patchify
 
 
 def images(seed: int, *shape: int) -> np.ndarray:

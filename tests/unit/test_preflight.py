@@ -9,8 +9,10 @@ from collections import namedtuple
 import psutil
 import pytest
 import torch
+from fetching import change_course
 
-from tutorial_utils import assets, preflight, runtime
+from tutorial_utils import preflight, runtime
+from tutorial_utils.assets import store
 from tutorial_utils.execution import ROOT, find_notebooks, read_notebook
 
 LESSON = "01_vit_inference"
@@ -21,7 +23,7 @@ Disk = namedtuple("Disk", "free")
 @pytest.fixture(autouse=True)
 def roomy(tmp_path, monkeypatch):
     """A machine with 100 GB of everything and an empty cache."""
-    monkeypatch.setattr(assets, "_user_cache", lambda: tmp_path / "cache")
+    change_course(own=tmp_path / "cache")
     machine(monkeypatch, memory=100, disk=100)
 
 
@@ -58,9 +60,9 @@ def test_the_full_scale_says_what_it_downloads():
 def test_the_card_names_the_checkpoint_the_data_and_what_the_other_scale_uses():
     for scale, other in (("mini", "full"), ("full", "mini")):
         rows = dict(preflight.preflight(LESSON, scale).rows())
-        assert assets.find("vit", scale).title in rows["checkpoint"]
-        assert assets.find("fashion-mnist").title in rows["data"]
-        assert assets.find("vit", other).title in rows[f"at {other}"]
+        assert store.COURSE.find("vit", scale).title in rows["checkpoint"]
+        assert store.COURSE.find("fashion-mnist").title in rows["data"]
+        assert store.COURSE.find("vit", other).title in rows[f"at {other}"]
 
 
 def test_missing_memory_at_mini_is_named_and_there_is_no_smaller_scale(monkeypatch):
@@ -138,7 +140,7 @@ def test_text_and_html_hold_the_same_rows():
 
 
 def test_html_is_escaped():
-    asset = dataclasses.replace(assets.find("vit", "mini"), title="<img src=x> & co")
+    asset = dataclasses.replace(store.COURSE.find("vit", "mini"), title="<img src=x> & co")
     card = dataclasses.replace(preflight.preflight(LESSON, "mini"), title="<script>alert(1)</script>", instead=asset)
 
     class Tags(html.parser.HTMLParser):
@@ -195,7 +197,7 @@ def test_every_lesson_describes_both_scales_with_assets_of_the_manifest():
 def test_data_and_checkpoints_stand_in_their_own_rows(scale):
     rows = dict(preflight.preflight("02", scale).rows())
     assert rows["checkpoint"] == "none: the lesson trains its own"
-    assert assets.find("organmnist3d", scale).title in rows["data"]
+    assert store.COURSE.find("organmnist3d", scale).title in rows["data"]
     assert "KERAS_BACKEND=torch uses a GPU" in rows["note"]
     assert all(text for _, text in preflight.preflight("04", scale).rows()), "no empty row"
 
@@ -229,7 +231,7 @@ def test_a_lessons_head_says_what_its_card_says(name):
 
 def test_the_readme_says_what_comes_from_one_hub_only():
     readme = (ROOT / "README.md").read_text()
-    for asset in assets.manifest():
+    for asset in store.COURSE.assets:
         if asset.kind == "hub" and " or " not in asset.origin:
             assert f"{asset.title.split(':')[0]} {asset.origin} only" in readme
 

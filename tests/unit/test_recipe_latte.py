@@ -8,12 +8,12 @@ import torch
 from diffusers import AutoencoderKL
 from torch import nn
 
-from tutorial_utils import moving
-from tutorial_utils.diffusion import signal_and_noise
-from tutorial_utils.latte_config import load_config
-from tutorial_utils.moving import DIRECTIONS, FRAMES, Scenes, captions, draw_scenes
+from tutorial_utils.datasets import moving
+from tutorial_utils.datasets.moving import DIRECTIONS, FRAMES, Scenes, captions, draw_scenes
 from tutorial_utils.recipes import latte as recipe
 from tutorial_utils.recipes.latte import SCHEDULER, Recipe, TextToVideo
+from tutorial_utils.sampling.diffusion import signal_and_noise
+from tutorial_utils.sampling.latte_config import load_config
 
 TINY = Recipe(width=16, heads=2, layers=1, text_width=32, text_layers=1)
 

@@ -3,10 +3,10 @@
 import torch
 from diffusers import AutoencoderKL
 
-from tutorial_utils.diffusion import signal_and_noise
-from tutorial_utils.garments import stills
+from tutorial_utils.datasets.garments import stills
 from tutorial_utils.recipes import uvit as recipe
 from tutorial_utils.recipes.uvit import NULL, SCHEDULER, Recipe
+from tutorial_utils.sampling.diffusion import signal_and_noise
 
 
 class Watcher(torch.nn.Module):

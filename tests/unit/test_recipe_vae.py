@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tutorial_utils.garments import SIDE
+from tutorial_utils.datasets.garments import SIDE
 from tutorial_utils.recipes import vae as recipe
 from tutorial_utils.recipes.vae import Recipe
 

@@ -5,15 +5,13 @@ The reference values are described in tests/data/README.md.
 
 import math
 import zipfile
-from pathlib import Path
 
 import pytest
 import torch
-from diffusers import AutoencoderKL
 from published import REFERENCE, build
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from tutorial_utils.uvit import IMAGENET256_HUGE, PUBLISHED, UViT, convert, load_uvit, timestep_embedding
+from tutorial_utils.networks.uvit import IMAGENET256_HUGE, PUBLISHED, UViT, load_uvit, timestep_embedding
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -158,27 +156,6 @@ def test_autocast_stays_close_to_float32(reference, kind):
     with torch.autocast("cpu", torch.bfloat16):
         output = build(reference, kind)(*inputs(reference, kind))
     assert distance(output, reference[f"{kind}.eps"]) <= 0.02
-
-
-def test_gradient_checkpointing_gives_the_same_gradients_and_computes_each_block_twice():
-    network = tiny().train()
-    runs = []
-    for block in (*network.in_blocks, network.mid_block, *network.out_blocks):
-        block.register_forward_pre_hook(lambda *_: runs.append(1))  # a second run may stop before its end
-
-    def gradients() -> tuple[dict, int]:
-        runs.clear()
-        network.zero_grad()
-        network(*tiny_inputs()).square().sum().backward()
-        return {name: p.grad.clone() for name, p in network.named_parameters()}, len(runs)
-
-    plain, blocks = gradients()
-    network.enable_gradient_checkpointing()
-    checkpointed, twice = gradients()
-    assert (blocks, twice) == (5, 10)
-    for name, gradient in plain.items():
-        assert gradient.abs().max() > 0
-        torch.testing.assert_close(checkpointed[name], gradient, msg=lambda text, name=name: f"{name}: {text}")
 
 
 # --- Inputs that do not fit ---------------------------------------------------------------------------------------
@@ -356,86 +333,3 @@ def test_a_state_dict_whose_keys_are_no_names_is_refused(published):
     torch.save(tiny().state_dict() | {1: torch.zeros(2)}, published)
     with pytest.raises(ValueError, match="does not hold this U-ViT's weights"):
         load_uvit(published.parent)
-
-
-class Touch:
-    """An object whose pickle, when it is loaded, creates a file."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
-
-
-def test_code_in_a_published_file_is_refused_and_not_run(published, tmp_path):
-    trace = tmp_path / "trace"
-    torch.save(tiny().state_dict() | {"surplus": Touch(trace)}, published)
-    with pytest.raises(ValueError, match="could not be read as a state dict"):
-        load_uvit(published.parent)
-    with pytest.raises(ValueError, match="could not be read as a state dict"):
-        convert(published, tmp_path / "converted")
-    assert not trace.exists()
-    torch.load(published, weights_only=False)  # what a careless reader does
-    assert trace.exists()
-
-
-def test_conversion_writes_safetensors_that_load_identically(published, tmp_path):
-    torch.save(tiny().state_dict(), published)
-    folder = tmp_path / "converted"
-    assert convert(published, folder) == folder
-    assert {path.name for path in folder.iterdir()} == {"config.json", WEIGHTS_NAME}
-    assert {path.name for path in tmp_path.iterdir()} == {"published", "converted"}
-    assert_same_network(load_uvit(folder), tiny())
-
-
-def test_conversion_refuses_an_existing_folder(published, tmp_path):
-    torch.save(tiny().state_dict(), published)
-    (tmp_path / "mine").mkdir()
-    with pytest.raises(ValueError, match="mine exists already"):
-        convert(published, tmp_path / "mine")
-    assert not list((tmp_path / "mine").iterdir())
-
-
-def test_conversion_refuses_a_file_that_it_does_not_know(tmp_path):
-    torch.save(tiny().state_dict(), tmp_path / "other.pth")
-    with pytest.raises(ValueError, match=r"other.pth is no published U-ViT .*imagenet256_uvit_huge.pth"):
-        convert(tmp_path / "other.pth", tmp_path / "converted")
-
-
-def test_an_unsound_file_leaves_no_folder_behind(published, tmp_path):
-    torch.save({}, published)
-    with pytest.raises(ValueError, match="does not hold"):
-        convert(published, tmp_path / "converted")
-    assert [path.name for path in tmp_path.iterdir()] == ["published"]
-
-
-def test_a_folder_without_a_network_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"holds no U-ViT: expected config.json or one of imagenet256_uvit_huge.pth"):
-        load_uvit(tmp_path)
-
-
-def saved_with(folder: Path, **changes: torch.Tensor | None) -> Path:
-    """A saved tiny network with some weights changed, or left out where None."""
-    tiny().save_pretrained(folder)
-    weights = load_file(folder / WEIGHTS_NAME) | changes
-    kept = {name: weight for name, weight in weights.items() if weight is not None}
-    save_file(kept, folder / WEIGHTS_NAME, metadata={"format": "pt"})
-    return folder
-
-
-def test_a_saved_network_with_a_weight_of_another_shape_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="pos_embed"):
-        load_uvit(saved_with(tmp_path, pos_embed=torch.zeros(1, 7, 8)))
-
-
-@pytest.mark.parametrize("change", [{"pos_embed": None}, {"surplus": torch.zeros(2)}], ids=["missing", "extra"])
-def test_a_saved_network_with_a_missing_or_extra_weight_is_refused(tmp_path, change):
-    with pytest.raises(ValueError, match="pos_embed|surplus"):
-        load_uvit(saved_with(tmp_path, **change))
-
-
-def test_a_folder_with_another_kind_of_network_is_refused(tmp_path):
-    AutoencoderKL(block_out_channels=(32,)).save_pretrained(tmp_path)
-    with pytest.raises(ValueError):
-        load_uvit(tmp_path)

@@ -12,8 +12,8 @@ import torch
 from matplotlib.colors import to_rgb
 from PIL import Image, ImageSequence
 
-from tutorial_utils import plotting, video
-from tutorial_utils.video import Animation, animate
+from tutorial_utils.figures import plotting, video
+from tutorial_utils.figures.video import Animation, animate
 
 RED = np.uint8(np.rint(255 * np.array(to_rgb(plotting.ACCENT))))
 

@@ -7,10 +7,10 @@ import torch
 from diffusers import AutoencoderKL, LattePipeline
 from torch import nn
 
-from tutorial_utils.assets import DATA
-from tutorial_utils.latte import load_pipeline
-from tutorial_utils.latte_config import Config
+from tutorial_utils.assets.store import fetch
 from tutorial_utils.recipes.latte import Recipe, TextToVideo, make_pipeline, make_tokenizer
+from tutorial_utils.sampling.latte_config import Config
+from tutorial_utils.sampling.latte_model import load_pipeline
 
 
 def build() -> LattePipeline:
@@ -23,7 +23,13 @@ def build() -> LattePipeline:
             block.attn2.to_q.weight *= 5
         for block in model.transformer.temporal_transformer_blocks:
             nn.init.normal_(block.attn1.to_out[0].weight, std=0.3)
-    return make_pipeline(model, AutoencoderKL.from_pretrained(DATA / "checkpoints/vae-mini").eval())
+    return make_pipeline(model, AutoencoderKL.from_pretrained(fetch("vae", "mini")).eval())
+
+
+def configured(model: object, **changes: object) -> Config:
+    """A configuration of this model's clips: few steps, one prompt."""
+    least = {"steps": 3, "guidance_scale": 4, "scheduler": "dpm-multi", "frames": 8, "height": 64, "width": 64}
+    return Config(**least | {"model": str(model), "prompts": ["a red bag"], "out": "build/clips"} | changes)
 
 
 def assert_refused(config: Config, device: str, patterns: list[str]) -> None:

@@ -26,14 +26,10 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
-from tutorial_utils.adherence import judge_videos
-from tutorial_utils.assets import fetch
-from tutorial_utils.datasets import fashion_mnist_tensors
-from tutorial_utils.diffusion import STABLE_DIFFUSION, signal_and_noise
-from tutorial_utils.garments import COLOURS
-from tutorial_utils.latte import Clips, encode
-from tutorial_utils.metrics import Judge
-from tutorial_utils.moving import (
+from tutorial_utils.assets.store import fetch
+from tutorial_utils.datasets.fashion_mnist import fashion_mnist_tensors
+from tutorial_utils.datasets.garments import COLOURS
+from tutorial_utils.datasets.moving import (
     DIRECTIONS,
     FRAMES,
     GARMENT_WORDS,
@@ -45,6 +41,8 @@ from tutorial_utils.moving import (
     draw_scenes,
     render,
 )
+from tutorial_utils.measures.adherence import judge_videos
+from tutorial_utils.measures.metrics import load_judge
 from tutorial_utils.recipes.training import (
     Run,
     cached,
@@ -57,7 +55,8 @@ from tutorial_utils.recipes.training import (
     write_report,
 )
 from tutorial_utils.recipes.vae import reconstruct
-from tutorial_utils.sampling import Settings, sample_seed
+from tutorial_utils.sampling.diffusion import STABLE_DIFFUSION, Settings, sample_seed, signal_and_noise
+from tutorial_utils.sampling.latte import Clips, encode
 
 PROMPT_TOKENS = 120
 """To this length the pipeline fills up prompts that come several at a time."""
@@ -280,7 +279,7 @@ SCHEDULER = make_scheduler()
 def train(recipe: Recipe, vae: AutoencoderKL, work: Path, device: torch.device) -> Run:
     """Train; `run.average` are the weights to keep."""
     latents, scenes = cached_clips(vae, recipe, work)
-    tokenizer, judge = make_tokenizer(), Judge()
+    tokenizer, judge = make_tokenizer(), load_judge()
     torch.manual_seed(recipe.seed)
     model = TextToVideo(recipe, len(tokenizer)).to(device)
     optimizers = hybrid_optimizers(model, recipe.lr, recipe.weight_decay, "transformer_blocks")
@@ -383,7 +382,7 @@ ROWS = {
 @torch.inference_mode()
 def judge_clips(clips: Clips, count: int = 200) -> dict[str, dict[str, float]]:
     """Adherence on both kinds of combinations, and of drawn clips of test images after the VAE."""
-    judge, source = Judge(), torch.Generator().manual_seed(2)
+    judge, source = load_judge(), torch.Generator().manual_seed(2)
     rates = {
         name: judge_videos(judge, *generate(clips, count, held_out=name == "held_out")).rates()
         for name in ("seen", "held_out")

@@ -20,11 +20,18 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from tutorial_utils.assets import fetch
-from tutorial_utils.datasets import FASHION_CLASSES, fashion_mnist_tensors
-from tutorial_utils.diffusion import STABLE_DIFFUSION, make_scheduler, signal_and_noise
-from tutorial_utils.garments import shrink, stills
-from tutorial_utils.metrics import Judge, class_agreement, frechet_distance, frechet_distances, nearest_in_class, spread
+from tutorial_utils.assets.store import fetch
+from tutorial_utils.datasets.fashion_mnist import FASHION_CLASSES, fashion_mnist_tensors
+from tutorial_utils.datasets.garments import shrink, stills
+from tutorial_utils.measures.metrics import (
+    class_agreement,
+    frechet_distance,
+    frechet_distances,
+    load_judge,
+    nearest_in_class,
+    spread,
+)
+from tutorial_utils.networks.uvit import UViT, load_uvit
 from tutorial_utils.recipes.training import (
     Run,
     cached,
@@ -36,8 +43,10 @@ from tutorial_utils.recipes.training import (
     words_for,
     write_report,
 )
-from tutorial_utils.sampling import SETTINGS, Generator, Settings, sample_seed
-from tutorial_utils.uvit import UViT, load_uvit
+from tutorial_utils.sampling import by_class
+from tutorial_utils.sampling.by_class import SETTINGS
+from tutorial_utils.sampling.diffusion import STABLE_DIFFUSION, Settings, make_scheduler, sample_seed, signal_and_noise
+from tutorial_utils.sampling.sampler import Sampler
 
 NULL = len(FASHION_CLASSES)
 
@@ -110,7 +119,7 @@ def train(recipe: Recipe, vae: AutoencoderKL, work: Path, device: torch.device) 
     torch.manual_seed(recipe.seed)
     network = build(recipe).to(device)
     run = Run(work / "uvit.pt", network, hybrid_optimizers(network, recipe.lr, recipe.weight_decay, "block"), recipe)
-    judge = Judge()
+    judge = load_judge()
     reference = stills(grey[:2_000])
 
     def loss(network: nn.Module) -> Tensor:
@@ -118,7 +127,7 @@ def train(recipe: Recipe, vae: AutoencoderKL, work: Path, device: torch.device) 
         return loss_of(network, latents[chosen], labels[chosen], recipe)
 
     def measure(network: UViT) -> dict:
-        images, wanted = garments(Generator(network, vae, FASHION_CLASSES), 500)
+        images, wanted = garments(by_class.sampler(network, vae), 500)
         return {
             "class_agreement": class_agreement(judge, images, wanted),
             "frechet_distance": frechet_distance(judge, images, reference),
@@ -134,10 +143,10 @@ def train(recipe: Recipe, vae: AutoencoderKL, work: Path, device: torch.device) 
     return run
 
 
-def garments(generator: Generator, count: int, settings: Settings = SETTINGS["mini"]) -> tuple[Tensor, Tensor]:
+def garments(sampler: Sampler, count: int, settings: Settings = SETTINGS["mini"]) -> tuple[Tensor, Tensor]:
     """`count` images (N, 3, 64, 64), as many of each class, and their labels."""
     labels = torch.arange(count) % len(FASHION_CLASSES)
-    return generator.images(labels, [sample_seed(0, k) for k in range(count)], settings), labels
+    return sampler.samples(labels, [sample_seed(0, k) for k in range(count)], settings), labels
 
 
 # --- What ships ---------------------------------------------------------------------------------------------------
@@ -153,7 +162,7 @@ datasets: [fashion_mnist]
 # U-ViT-mini
 
 A U-ViT of {parameters:,} parameters that generates a garment of the class you ask for, in the latents of VAE-mini. It
-was trained for a lesson. Load it with `tutorial_utils.uvit.UViT.from_pretrained(folder)`.
+was trained for a lesson. Load it with `tutorial_utils.networks.uvit.UViT.from_pretrained(folder)`.
 
 | | |
 |---|---|
@@ -191,22 +200,23 @@ ones out.
 
 
 @torch.inference_mode()
-def judge_samples(generator: Generator, count: int = 5_000) -> dict:
+def judge_samples(network: UViT, vae: AutoencoderKL, count: int = 5_000) -> dict:
     """All measurements of the card; they read the test set."""
-    judge, (grey, labels) = Judge(), fashion_mnist_tensors("train")
+    judge, (grey, labels) = load_judge(), fashion_mnist_tensors("train")
     test_grey, test_labels = fashion_mnist_tensors("test")
     test = stills(test_grey)
     features = judge.features(test)
-    images, wanted = garments(generator, count)
-    unguided, _ = garments(generator, count, replace(SETTINGS["mini"], guidance_scale=1.0))
-    latents = encode(generator.vae, grey)
-    through = generator.decode(encode(generator.vae, test_grey[:count]))
+    sampler = by_class.sampler(network, vae)
+    images, wanted = garments(sampler, count)
+    unguided, _ = garments(sampler, count, replace(SETTINGS["mini"], guidance_scale=1.0))
+    latents = encode(vae, grey)
+    through = sampler.decode(encode(vae, test_grey[:count]))
     sets = {
         "floor": stills(grey[:count]),
-        "vae": generator.decode(latents[:count]),
+        "vae": sampler.decode(latents[:count]),
         "generated": images,
         "unguided": unguided,
-        "gaussian": generator.decode(gaussian_latents(latents, labels, wanted)),
+        "gaussian": sampler.decode(gaussian_latents(latents, labels, wanted)),
     }
     return {
         "samples": count,
@@ -218,7 +228,7 @@ def judge_samples(generator: Generator, count: int = 5_000) -> dict:
         "test_to_nearest": nearest_in_class(shrink(through), test_labels[:count], grey, labels)[0].median().item(),
         "spread": spread(judge.features(images), wanted),
         "test_spread": spread(features, test_labels),
-        "parameters": sum(p.numel() for p in generator.network.parameters()),
+        "parameters": sum(p.numel() for p in network.parameters()),
     }
 
 
@@ -239,7 +249,7 @@ def export(run: Run, vae: AutoencoderKL, out: Path, device: torch.device) -> Non
     """Write the checkpoint as `save_pretrained` does, with its card, its curve and its measurements."""
     run.average.module.cpu().half().save_pretrained(out)
     network = load_uvit(out)  # what ships is what is judged, in single precision again
-    metrics = judge_samples(Generator(network, vae, FASHION_CLASSES)) | {
+    metrics = judge_samples(network, vae) | {
         "training_minutes": minutes_of(run.rows),
         "settings": asdict(SETTINGS["mini"]),
         "recipe": asdict(run.recipe),

@@ -25,8 +25,8 @@ from diffusers import AutoencoderKL
 from torch import nn
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
-from tutorial_utils.datasets import fashion_mnist_tensors
-from tutorial_utils.garments import COLOURS, SIDE, SPRITE, hue, place, stills, tint
+from tutorial_utils.datasets.fashion_mnist import fashion_mnist_tensors
+from tutorial_utils.datasets.garments import COLOURS, SIDE, SPRITE, hue, place, stills, tint
 from tutorial_utils.recipes.training import Run, command, minutes_of, warmup_cosine, words_for, write_report
 
 

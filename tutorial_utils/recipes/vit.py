@@ -28,7 +28,7 @@ from sklearn.metrics import confusion_matrix
 from torch import nn
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
-from tutorial_utils.datasets import FASHION_CLASSES, fashion_mnist
+from tutorial_utils.datasets.fashion_mnist import FASHION_CLASSES, fashion_mnist
 from tutorial_utils.recipes.training import (
     Run,
     command,

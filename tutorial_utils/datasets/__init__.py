@@ -1,0 +1,1 @@
+"""Pictures, volumes and clips, as arrays and tensors with one documented layout."""

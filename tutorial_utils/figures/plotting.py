@@ -1,0 +1,273 @@
+"""Figures of the lessons. Each function returns one figure of a fixed size, which a notebook shows by itself."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.ticker as ticker
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
+
+from tutorial_utils.networks.patches import Size, as_pair, patch_grid, unpatchify
+
+ACCENT, SECOND, QUIET, INK = "#d1495b", "#00798c", "#9aa5b1", "#30475e"
+"""The colours of every plot: what to look at, what to compare it with, everything else, and dark boxes."""
+
+DPI = 90
+
+
+class LessonFigure(Figure):
+    """A matplotlib figure that shows itself in a notebook, always with the same number of pixels.
+
+    pyplot's inline display crops the figure to its content, so that its size depends on the fonts, and keeps
+    every figure alive. This one has no global state; its text form is a description, for readers who cannot
+    see the picture and for comparing outputs.
+    """
+
+    description = "figure"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png")
+        return {"image/png": base64.b64encode(buffer.getvalue()).decode(), "text/plain": f"Figure: {self.description}"}
+
+
+def new_figure(
+    description: str, rows: int = 1, columns: int = 1, width: float = 9.0, height: float = 3.0, **subplots: Any
+) -> tuple[LessonFigure, np.ndarray]:
+    """A figure and its axes, an array of shape (rows, columns). Sizes are in inches at 90 pixels each.
+
+    `subplots` goes to `Figure.subplots`: ``width_ratios``, ``sharey`` and so on.
+    """
+    figure = LessonFigure(figsize=(width, height), dpi=DPI, layout="constrained")
+    figure.description = description
+    axes = figure.subplots(rows, columns, squeeze=False, **subplots)
+    for ax in axes.flat:
+        ax.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def draw_image(ax: Axes, image: np.ndarray, title: str = "", title_color: str = "black") -> None:
+    """Draw one image without ticks: (C, H, W) or (H, W), a numpy array or tensor, uint8 or floats in [0, 1]."""
+    image = np.asarray(image)
+    if image.ndim == 3:
+        image = np.moveaxis(image, 0, -1)
+        image = image[..., 0] if image.shape[-1] == 1 else image
+    if image.dtype != np.uint8:
+        image = np.clip(image, 0, 1)
+    top = 255 if image.dtype == np.uint8 else 1
+    ax.imshow(image, cmap="gray", vmin=0, vmax=top, interpolation="nearest")
+    ax.set_title(title, fontsize=9, color=title_color)
+    bare(ax)
+
+
+def bare(ax: Axes) -> None:
+    """Take away an axis's ticks and frame: its content is a picture."""
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+
+
+def draw_patch_grid(ax: Axes, image: np.ndarray, patch_size: Size, title: str = "") -> None:
+    """Draw one image (C, H, W) with lines between its patches."""
+    patch_grid(tuple(image.shape[-2:]), patch_size)
+    draw_image(ax, image, title)
+    height, width = as_pair(patch_size)
+    line = {"color": "white", "linewidth": 1.2}
+    for y in range(height, image.shape[-2], height):
+        ax.axhline(y - 0.5, **line)
+    for x in range(width, image.shape[-1], width):
+        ax.axvline(x - 0.5, **line)
+
+
+def show_patch_grid(image: np.ndarray, *patch_sizes: Size) -> LessonFigure:
+    """One image (C, H, W) under the grid of each patch size, side by side."""
+    count = len(patch_sizes)
+    figure, axes = new_figure(
+        f"an image under the grids of patch sizes {', '.join(map(str, patch_sizes))}", 1, count, 3.0 * count, 3.3
+    )
+    for ax, size in zip(axes.flat, patch_sizes, strict=True):
+        rows, columns = patch_grid(tuple(image.shape[-2:]), size)
+        draw_patch_grid(ax, image, size, f"patch {size}: {rows} x {columns} = {rows * columns} tokens")
+    return figure
+
+
+def show_patches(patches: np.ndarray, grid: tuple[int, int], patch_size: Size, width: float = 4.5) -> LessonFigure:
+    """Patches (L, C * ph * pw) as separate tiles, in their places on the grid."""
+    images = _patch_images(patches, patch_size)
+    rows, columns = grid
+    if rows * columns != len(images):
+        raise ValueError(f"grid={grid} has {rows * columns} places for {len(images)} patches.")
+    figure, axes = new_figure(f"{rows} x {columns} patches", rows, columns, width, width * rows / columns)
+    for ax, image in zip(axes.flat, images, strict=True):
+        draw_image(ax, image)
+    return figure
+
+
+def show_sequence(patches: np.ndarray, patch_size: Size, per_row: int = 32, width: float = 9.0) -> LessonFigure:
+    """Patches (L, C * ph * pw) as the sequence a transformer sees: one after another, numbered."""
+    images = _patch_images(patches, patch_size)
+    rows = math.ceil(len(images) / per_row)
+    figure, axes = new_figure(
+        f"a sequence of {len(images)} patches", rows, per_row, width, rows * (width / per_row + 0.2)
+    )
+    for index, ax in enumerate(axes.flat):
+        if index < len(images):
+            draw_image(ax, images[index])
+            ax.set_xlabel(str(index + 1), fontsize=6, labelpad=1)
+        else:
+            bare(ax)
+    return figure
+
+
+def _patch_images(patches: np.ndarray, patch_size: Size) -> list[np.ndarray]:
+    """Each flattened patch as an image (C, ph, pw)."""
+    return [unpatchify(np.asarray(patch)[None], patch_size, patch_size) for patch in patches]
+
+
+def new_diagram(description: str, width: float, height: float, unit: float = 0.75) -> tuple[LessonFigure, Axes]:
+    """A figure with one empty canvas, `width` by `height` units of `unit` inches, to draw boxes and arrows on."""
+    figure, axes = new_figure(description, 1, 1, width * unit, height * unit)
+    axes[0, 0].set(xlim=(0, width), ylim=(0, height))
+    bare(axes[0, 0])
+    return figure, axes[0, 0]
+
+
+def draw_box(ax: Axes, x: float, y: float, width: float, height: float, text: str, color: str = SECOND) -> None:
+    """Draw a rounded box with white text in it; `x` and `y` are its lower left corner."""
+    corners = FancyBboxPatch((x, y), width, height, boxstyle="round,pad=0,rounding_size=0.12", color=color, linewidth=0)
+    ax.add_patch(corners)
+    ax.text(x + width / 2, y + height / 2, text, ha="center", va="center", color="white", fontsize=9)
+
+
+def draw_arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], color: str = QUIET) -> None:
+    """Draw an arrow from one point to another."""
+    ax.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": color, "linewidth": 1.4})
+
+
+def draw_inset(ax: Axes, x: float, y: float, side: float) -> Axes:
+    """A square of `side` for a picture on a diagram, its lower left corner at `x` and `y`."""
+    return ax.inset_axes((x, y, side, side), transform=ax.transData)
+
+
+def show_top_k(
+    probabilities: np.ndarray, names: Sequence[str], image: np.ndarray | None = None, k: int = 5
+) -> LessonFigure:
+    """The k most probable classes as bars, beside the image (C, H, W) if one is given.
+
+    Args:
+        probabilities: (K,), summing to 1.
+        names: the K classes' names.
+    """
+    probabilities = np.asarray(probabilities)
+    best = np.argsort(probabilities)[::-1][:k]
+    pictures = 0 if image is None else 1
+    figure, axes = new_figure(
+        f"the {len(best)} most probable classes",
+        1,
+        1 + pictures,
+        5 + 3 * pictures,
+        2.6,
+        width_ratios=[1, 2][-1 - pictures :],
+    )
+    if image is not None:
+        draw_image(axes[0, 0], image)
+    ax = axes[0, -1]
+    colors = [ACCENT] + [QUIET] * (len(best) - 1)
+    bars = ax.barh(range(len(best)), probabilities[best], color=colors)  # by number: two names may be the same
+    ax.set_yticks(range(len(best)), [names[i] for i in best])
+    ax.bar_label(bars, fmt="%.3f", padding=3, fontsize=8)
+    ax.invert_yaxis()
+    ax.set(xlim=(0, 1.12), xlabel="probability")
+    return figure
+
+
+def show_confusion(matrix: np.ndarray, names: Sequence[str]) -> LessonFigure:
+    """A confusion matrix of counts (K, K), true classes down, as shares of each true class."""
+    matrix = np.asarray(matrix)
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    side = 2.2 + 0.45 * len(names)
+    figure, axes = new_figure(f"confusion matrix of {len(names)} classes", 1, 1, side + 0.6, side)
+    ax = axes[0, 0]
+    ax.imshow(shares**0.5, cmap="Blues", vmin=0, vmax=1)  # the root makes rare confusions visible
+    for row, column in zip(*np.nonzero(shares > 0.005), strict=True):
+        color = "white" if shares[row, column] > 0.4 else "black"
+        ax.text(column, row, f"{100 * shares[row, column]:.0f}", ha="center", va="center", color=color, fontsize=8)
+    ax.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
+    ax.set_yticks(range(len(names)), names, fontsize=8)
+    ax.set(xlabel="predicted", ylabel="true", title="percent of each true class")
+    return figure
+
+
+def show_attention(image: np.ndarray, maps: np.ndarray, titles: Sequence[str]) -> LessonFigure:
+    """An image (C, H, W), then the same image under each attention map (M, rows, columns), each to its own scale."""
+    maps = np.asarray(maps)
+    columns = len(maps) + 1
+    figure, axes = new_figure(f"an image and {len(maps)} attention maps over it", 1, columns, 1.8 * columns, 2.1)
+    draw_image(axes[0, 0], image, "image")
+    for ax, weights, title in zip(axes.flat[1:], maps, titles, strict=True):
+        draw_attention(ax, image, weights, title)
+    return figure
+
+
+def draw_attention(ax: Axes, image: np.ndarray, weights: np.ndarray, title: str = "") -> None:
+    """Draw one attention map (rows, columns) over one image (C, H, W)."""
+    draw_image(ax, image, title)
+    height, width = image.shape[-2:]
+    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+    ax.imshow(np.asarray(weights), cmap="inferno", alpha=0.65, extent=extent, interpolation="bilinear")
+
+
+def show_images(
+    images: Sequence[np.ndarray],
+    captions: Sequence[str] = (),
+    columns: int = 8,
+    width: float = 9.0,
+    right: Sequence[bool] | None = None,
+) -> LessonFigure:
+    """Images, each (C, H, W) or (H, W), in a grid; a caption is red where `right` is False."""
+    rows = max(1, math.ceil(len(images) / columns))
+    captions = list(captions) or [""] * len(images)
+    side = width / columns
+    lines = max((caption.count("\n") + 1 if caption else 0 for caption in captions), default=0)
+    figure, axes = new_figure(f"{len(images)} images", rows, columns, width, rows * (side + 0.17 * lines))
+    for index, ax in enumerate(axes.flat):
+        if index < len(images):
+            wrong = right is not None and not right[index]
+            draw_image(ax, images[index], captions[index], ACCENT if wrong else "black")
+        else:
+            bare(ax)
+    return figure
+
+
+def show_curves(curves: dict[str, tuple[Sequence[float], Sequence[float]]], xlabel: str, ylabel: str) -> LessonFigure:
+    """Training curves, or any lines over a common axis: ``{name: (x, y)}``, at most four."""
+    figure, axes = new_figure(f"{ylabel} against {xlabel}: {', '.join(curves)}", 1, 1, 6.5, 3.2)
+    ax = axes[0, 0]
+    for (name, (x, y)), color in zip(curves.items(), (ACCENT, SECOND, QUIET, INK), strict=False):
+        ax.plot(x, y, color=color, label=name, marker="o", markersize=3)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.xaxis.set_major_locator(
+        ticker.MaxNLocator(integer=all(float(v).is_integer() for x, _ in curves.values() for v in x))
+    )
+    ax.legend(frameon=False)
+    return figure
+
+
+def show_rates(rates: dict[str, dict[str, float]], ylabel: str) -> LessonFigure:
+    """Bars in groups, in percent: ``{name: {group: rate from 0 to 1}}``, at most four names with the same groups."""
+    figure, axes = new_figure(f"{ylabel}: {', '.join(rates)}", 1, 1, 8, 3)
+    ax, groups = axes[0, 0], list(next(iter(rates.values())))
+    width = 0.8 / len(rates)
+    for index, ((name, found), color) in enumerate(zip(rates.items(), (QUIET, SECOND, ACCENT, INK), strict=False)):
+        left = [place + width * (index - (len(rates) - 1) / 2) for place in range(len(groups))]
+        bars = ax.bar(left, [100 * found[group] for group in groups], 0.92 * width, color=color, label=name)
+        ax.bar_label(bars, fmt="%.0f", fontsize=8)
+    ax.set(xticks=range(len(groups)), xticklabels=groups, ylabel=f"{ylabel}, %", ylim=(0, 125))
+    ax.legend(frameon=False, ncols=len(rates), loc="upper center")
+    return figure
