@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import select
@@ -53,7 +54,8 @@ class ForkedKernel:
         return 0
 
     def send_signal(self, number: int) -> None:
-        signal.pidfd_send_signal(self._ended, number)
+        with contextlib.suppress(ProcessLookupError):  # it has ended, and its server wants to be sure of that
+            signal.pidfd_send_signal(self._ended, number)
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)

@@ -143,15 +143,20 @@ class Learner:
         """Have a kernel, and open the line to it."""
         answer = self.api("kernels", "POST", name="python3", path="notebooks")
         answer.raise_for_status()
-        url = f"{self.address}/user/{self.name}/api/kernels/{answer.json()['id']}/channels"
+        return self.connect(answer.json()["id"])
+
+    def connect(self, kernel: str) -> Kernel:
+        """Open a line to one's kernel of this id."""
+        url = f"{self.address}/user/{self.name}/api/kernels/{kernel}/channels"
         header = [f"Authorization: {self.session.headers['Authorization']}"]
-        return Kernel(create_connection(url.replace("http", "ws"), header=header, timeout=PATIENCE))
+        return Kernel(kernel, create_connection(url.replace("http", "ws"), header=header, timeout=PATIENCE))
 
 
 @dataclass
 class Kernel:
     """The line to a learner's kernel."""
 
+    id: str
     line: WebSocket
     session: str = field(default_factory=lambda: uuid.uuid4().hex)
 
