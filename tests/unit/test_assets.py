@@ -301,10 +301,6 @@ def test_name_server_that_never_answers_is_not_waited_for(monkeypatch):
     answers.set()
 
 
-def test_the_probe_leaves_time_to_spare_in_ten_seconds():
-    assert downloads.PROBE_SECONDS <= 5
-
-
 # --- Downloads ------------------------------------------------------------------------------------
 
 
@@ -331,17 +327,6 @@ def test_hub_clients_download_and_fall_back(tmp_path):
         assert [stamp["source"] for stamp in stamps] == ["ModelScope course/net", "Hugging Face lab/other"]
         assert hub.downloads("pytorch_model.bin") == 0
     assert not list((tmp_path / "class").glob("*.partial"))
-
-
-def test_two_processes_transfer_once(tmp_path):
-    with Hub() as hub:
-        hub.plain["/set.npz"] = VOLUMES
-        hub.pause = 1.0  # so that the second comes while the first is at it
-        describe(tmp_path, f"{hub.url}/set.npz")
-        processes = [start_fetch(tmp_path, "set") for _ in range(2)]
-        for process in processes:
-            assert output(process).splitlines()[0] == str(tmp_path / "class" / "set-full")
-        assert hub.downloads("/set.npz") == 1
 
 
 def test_url_file_is_stamped_with_its_source_and_edition(tmp_path, capsys):
@@ -476,27 +461,3 @@ def test_verify_of_a_name_needs_one_of_its_scales_to_be_here(tmp_path, command):
     assert command("verify", "net")[::2] == (0, "")  # at mini its lesson makes it
     put_net(tmp_path / "own" / "net-full")
     assert command("verify", "net", "--scale", "full")[::2] == (0, "")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "named"),
-    [
-        (["lst"], "'lst'"),
-        (["list", "--scale"], "--scale"),
-        (["fetch"], "names"),
-        (["fetch", "note", "--scale", "huge"], "'huge'"),
-        (["verify", "nett"], "'nett'"),
-        (["verify", "--scale", "huge"], "'huge'"),
-    ],
-)
-def test_wrong_command_line_is_one_line(command, arguments, named):
-    status, text, error = command(*arguments)
-    assert status != 0 and text == ""
-    assert named in error and error.count("\n") == 1
-
-
-def test_shared_cache_that_is_no_folder_is_one_line(tmp_path, monkeypatch, command):
-    monkeypatch.setenv("TUTORIAL_DATA", str(tmp_path / "clas"))
-    for name in ("list", "verify"):
-        status, _, error = command(name)
-        assert status == 1 and "TUTORIAL_DATA" in error and error.count("\n") == 1

@@ -98,35 +98,6 @@ def test_assets_list_names_every_asset_with_its_licence(command):
         assert any(asset.kind in line and asset.licence in line for line in lines), asset
 
 
-def test_assets_verify_says_that_bundled_files_are_sound(command):
-    status, out, err = command("assets", "verify", "fashion-mnist", "chelsea")
-    assert (status, err) == (0, "")
-    assert [line.split(" ")[0] for line in out.splitlines()] == ["fashion-mnist", "chelsea"]
-    assert all("sound" in line and "not sound" not in line for line in out.splitlines())
-
-
-def test_assets_verify_finds_a_damaged_file(command, tmp_path, monkeypatch):
-    (tmp_path / "data" / "images").mkdir(parents=True)
-    source = store.COURSE.data / "images" / "chelsea.png"
-    damaged = tmp_path / "data" / "images" / "chelsea.png"
-    damaged.write_bytes(source.read_bytes()[:-1] + b"x")
-    change_course(data=tmp_path / "data")
-    status, out, err = command("assets", "verify", "chelsea")
-    assert status == 1
-    assert str(damaged) in err and store.COURSE.find("chelsea").files[0].sha256 in err
-    assert "not sound" in out
-
-
-def test_assets_verify_fails_for_a_named_asset_that_is_not_here(command):
-    status, _, err = command("assets", "verify", "vit", "--scale", "full")
-    assert status == 1
-    assert "vit is not on this machine" in err
-
-
-def test_assets_fetch_prints_the_folder(command):
-    assert command("assets", "fetch", "chelsea") == (0, f"{store.COURSE.data / 'images'}\n", "")
-
-
 @pytest.mark.parametrize(("available", "status", "verdict"), [(1e12, 0, "can run the lesson"), (0, 1, "short by")])
 def test_preflight_prints_the_card_and_its_status_says_whether_the_machine_will_do(
     command, monkeypatch, available, status, verdict

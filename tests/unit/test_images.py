@@ -118,11 +118,6 @@ def test_a_side_outside_the_limits_is_named(size, tmp_path):
     assert f"{SMALLEST} to {LARGEST:,}" in str(caught.value)
 
 
-def test_a_picture_that_unpacks_to_too_many_pixels_is_refused_before_it_is_unpacked():
-    with pytest.raises(ValueError, match="could not be read as a picture"):
-        load_picture(encoded(Image.new("1", (LARGEST, LARGEST))))
-
-
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8))
 NOT_PICTURES = {
     "notes.txt": b"This is not a picture.",

@@ -213,7 +213,7 @@ BLOCK = "temporal_transformer_blocks.0"
         (lambda weights: weights.update({f"{BLOCK}.attn2.to_q.weight": torch.zeros(2)}), f"Unexpected key.*{BLOCK}"),
         (lambda weights: weights.update({"proj_out.bias": torch.zeros(3)}), "size mismatch for proj_out.bias"),
         (lambda weights: weights.update({"proj_out.bias": "text"}), "proj_out.bias.*expected torch.Tensor"),
-        (lambda weights: weights.clear(), "Missing key.* …"),
+        (lambda weights: weights.clear(), "Missing key.*…"),
     ],
     ids=["missing", "extra", "wrong shape", "no tensor", "empty"],
 )
