@@ -1,4 +1,7 @@
-"""Executing the notebooks from top to bottom: into `build/` to look at, or in place to commit."""
+"""Executing the notebooks from top to bottom: into `build/` to look at, or in place to commit.
+
+A name that fits no notebook, and a file that is none, are a ValueError.
+"""
 
 from __future__ import annotations
 
@@ -36,11 +39,7 @@ class Outcome:
 
 
 def find_notebooks(names: list[str] | None = None) -> list[Path]:
-    """The numbered notebooks in order, or those whose file name starts with one of `names`.
-
-    Raises:
-        ValueError: a name fits no notebook.
-    """
+    """The numbered notebooks in order, or those whose file name starts with one of `names`."""
     every = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
     if not names:
         return every
@@ -58,9 +57,6 @@ def execute(path: Path, progress: Callable[[int, int], None]) -> tuple[NotebookN
 
     Returns:
         The notebook with its outputs, without widget state; and what it took.
-
-    Raises:
-        ValueError: the file is no notebook.
     """
     notebook = read_notebook(path)
     total, done, at = sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in notebook.cells), 0, 0
@@ -118,11 +114,7 @@ def _execute(client: NotebookClient) -> None:
 
 
 def read_notebook(path: Path) -> NotebookNode:
-    """A notebook in the present format.
-
-    Raises:
-        ValueError: the file is missing, or no notebook, as after a merge with conflicts.
-    """
+    """A notebook in the present format."""
     try:
         notebook = nbformat.read(path, as_version=4)
         nbformat.validate(notebook)

@@ -18,9 +18,9 @@ def size_of(folder: Path) -> int:
 def draft(path: Path) -> Iterator[Path]:
     """A temporary name beside `path` to write to, which becomes `path` if the ``with`` block comes to its end.
 
-    If it does not, what was written is removed. The name has the suffix of `path`, and is this process's own.
+    If it does not, what was written is removed. The name is this process's own.
     """
-    partial = path.with_name(f".{os.getpid()}-{path.name}")
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         yield partial
         partial.replace(path)

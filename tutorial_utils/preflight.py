@@ -1,4 +1,7 @@
-"""The card at the top of every lesson: what it will use, what that needs, and whether this machine has it."""
+"""The card at the top of every lesson: what it will use, what that needs, and whether this machine has it.
+
+A lesson, a scale or a device that is unknown is a ValueError.
+"""
 
 from __future__ import annotations
 
@@ -112,11 +115,7 @@ def _table() -> dict[str, dict]:
 
 
 def lessons(start: str | None = None) -> list[str]:
-    """The names of all lessons, or of those that begin with `start`, such as ``"01"``.
-
-    Raises:
-        ValueError: no lesson begins so.
-    """
+    """The names of all lessons, or of those that begin with `start`, such as ``"01"``."""
     names = [name for name in _table() if name.startswith(start or "")]
     if not names:
         raise ValueError(f"No lesson starts with {start!r}: choose from {list(_table())}.")
@@ -129,9 +128,6 @@ def preflight(lesson: str, scale: str | None = None) -> Card:
     Args:
         lesson: a lesson's name, such as ``"01_vit_inference"``, or the beginning of exactly one.
         scale: ``"mini"`` or ``"full"``; `TUTORIAL_SCALE` decides if None.
-
-    Raises:
-        ValueError: the lesson, the scale or the device that `TUTORIAL_DEVICE` names is unknown.
     """
     chosen = runtime.scale(scale)
     if os.environ.get("TUTORIAL_DEVICE"):

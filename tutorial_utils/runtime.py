@@ -1,4 +1,7 @@
-"""The machine a lesson runs on: its scale, device, precision, seeds and threads."""
+"""The machine a lesson runs on: its scale, device, precision, seeds and threads.
+
+What a variable or an argument holds and may not hold is a ValueError, which names it and what is allowed.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +25,7 @@ SCALES: tuple[Scale, ...] = ("mini", "full")
 
 
 def scale(asked: str | None = None, name: str = "scale") -> Scale:
-    """The scale that is asked for, ``"mini"`` or ``"full"``: by `TUTORIAL_SCALE` if `asked` is None, or else mini.
-
-    Raises:
-        ValueError: it is anything else; the message calls it by `name`.
-    """
+    """The scale that is asked for, ``"mini"`` or ``"full"``: by `TUTORIAL_SCALE` if `asked` is None, or else mini."""
     value = asked
     if asked is None:
         value, name = os.environ.get("TUTORIAL_SCALE") or "mini", "TUTORIAL_SCALE"
@@ -134,11 +133,7 @@ def tolerance(precision: torch.dtype, single: float) -> float:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python, numpy and torch, on every device.
-
-    Raises:
-        ValueError: the seed is no whole number from 0 to 2^32 - 1, the most that numpy takes.
-    """
+    """Seed Python, numpy and torch, on every device."""
     import numpy as np
     import torch
 
@@ -153,9 +148,6 @@ def use_threads(count: int | None = None) -> int:
 
     A process can be bound to fewer cores than the machine has, and more threads than cores are the largest cost
     of a small model.
-
-    Raises:
-        ValueError: the count is no whole number from 1 to 1,024.
     """
     import torch
 

@@ -33,7 +33,7 @@ def config(folders) -> Config:
 @pytest.fixture(autouse=True)
 def smaller(config, monkeypatch):
     monkeypatch.setattr(uvit, "PUBLISHED", dict.fromkeys(uvit.PUBLISHED, small.UVIT))
-    monkeypatch.setattr("tutorial_utils.latte_config.load_config", lambda path: config)
+    monkeypatch.setattr("tutorial_utils.sampling.latte_config.load_config", lambda path: config)
 
 
 SOURCES = {

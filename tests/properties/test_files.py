@@ -220,7 +220,7 @@ def test_a_draft_becomes_the_file_or_leaves_it_as_it_was(folder, before, after, 
     except KeyboardInterrupt:
         pass
     assert (path.read_bytes() if path.exists() else None) == (before if fails else after)
-    assert not list(folder.glob(".*-draft")), "nothing is left half-written"
+    assert not list(folder.glob("draft.*")), "nothing is left half-written"
 
 
 @settings(max_examples=5)

@@ -1,4 +1,7 @@
-"""Fashion-MNIST: garments in ten classes, as arrays or tensors."""
+"""Fashion-MNIST: garments in ten classes, as arrays or tensors.
+
+A split that is unknown, and a file that does not hold what its name promises, are a ValueError.
+"""
 
 from __future__ import annotations
 
@@ -65,11 +68,7 @@ def fashion_mnist(split: str = "train", folder: Path | None = None) -> tuple[np.
 
 
 def fashion_mnist_tensors(split: str = "train", folder: Path | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-    """`fashion_mnist` as torch tensors: float32 images (N, 1, 28, 28) in [0, 1] and int64 labels (N,).
-
-    Raises:
-        ValueError, AssetError: as for `fashion_mnist`.
-    """
+    """`fashion_mnist` as torch tensors: float32 images (N, 1, 28, 28) in [0, 1] and int64 labels (N,)."""
     import torch
 
     images, labels = fashion_mnist(split, folder)
@@ -81,9 +80,6 @@ def read_idx(path: Path) -> np.ndarray:
 
     The header is two zero bytes, a type code, the number of axes, then each axis's length as a
     big-endian 32-bit integer (http://yann.lecun.com/exdb/mnist/).
-
-    Raises:
-        ValueError: the file is not a whole gzipped idx file of unsigned bytes.
     """
     try:
         with gzip.open(path) as file:

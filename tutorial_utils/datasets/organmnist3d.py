@@ -1,4 +1,7 @@
-"""OrganMNIST3D, or its synthetic stand-in: volumes of organs with one layout."""
+"""OrganMNIST3D, or its synthetic stand-in: volumes of organs with one layout.
+
+A file that does not hold what it should, and an argument that is not as described, are a ValueError.
+"""
 
 from __future__ import annotations
 
@@ -60,11 +63,7 @@ def organmnist3d(scale: str | None = None) -> Volumes:
 
 
 def synthetic_organs(seed: int = 0) -> Volumes:
-    """The stand-in for OrganMNIST3D: the real set's splits and labels, volumes drawn by `organs.draw_organs`.
-
-    Raises:
-        ValueError: the seed is no whole number of at least 0.
-    """
+    """The stand-in for OrganMNIST3D: the real set's splits and labels, volumes drawn by `organs.draw_organs`."""
     require.whole("seed", seed, 0)
     names, counts = _organ_schema()
     splits = {}
@@ -82,9 +81,6 @@ def read_organmnist3d(path: Path, about: str) -> Volumes:
         path: a zip archive of six arrays, ``train_images`` (971, 28, 28, 28) of bytes, ``train_labels`` (971, 1) of
             integers from 0 to 10, and the same for ``val`` (161) and ``test`` (610). The older edition has 972.
         about: a sentence on what the volumes are.
-
-    Raises:
-        ValueError: the file is missing or cut short, or an array is missing or is not as described.
     """
     names, counts = _organ_schema()
     splits = {}

@@ -107,7 +107,7 @@ class Animation:
         frames = np.pad(self.frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         size = f"{frames.shape[2]}x{frames.shape[1]}"
         source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", str(self.fps), "-i", "-"]
-        target = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-movflags", "+faststart", str(file)]
+        target = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-movflags", "+faststart", "-f", "mp4", str(file)]
         ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
         result = subprocess.run([ffmpeg, "-v", "error", *source, *target], input=frames.tobytes(), capture_output=True)
         if result.returncode:

@@ -1,4 +1,7 @@
-"""Checkpoints as diffusers and transformers save them: loaded whole, or refused."""
+"""Checkpoints as diffusers and transformers save them: loaded whole, or refused.
+
+What is refused is a ValueError, which names the file or folder.
+"""
 
 from __future__ import annotations
 
@@ -52,11 +55,7 @@ def load(kind: type[Part], folder: Path, *, exact: bool = False, **options: Any)
 
 
 def without_weights(kind: type[Part], folder: Path) -> Part:
-    """A network as the `config.json` of a folder describes it, on the meta device, where weights take no memory.
-
-    Raises:
-        ValueError: there is no such file, or it describes no such network.
-    """
+    """A network as the `config.json` of a folder describes it, on the meta device, where weights take no memory."""
     config = read_config(folder / "config.json")
     try:
         with torch.device("meta"):
@@ -74,11 +73,7 @@ def require_finite(network: nn.Module, source: Path) -> None:
 
 
 def read_config(path: Path) -> dict:
-    """The keys and values of a .json file.
-
-    Raises:
-        ValueError: the file is missing, or it holds something else.
-    """
+    """The keys and values of a .json file."""
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -114,9 +109,6 @@ def read_state_dict(path: Path) -> object:
     """What a file holds, if that is tensors, numbers, texts, and lists and dictionaries of them.
 
     Tensors stay on the disk until they are used, unless the file is older than PyTorch 1.6.
-
-    Raises:
-        ValueError: the file is damaged or no such file, or it holds something else, which may be code.
     """
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
@@ -133,9 +125,6 @@ def network_with(state: object, build: Callable[[], Network], refusal: str) -> N
         build: makes the network. Its parameters take no memory; what else it computes, such as tables of positions,
             is kept.
         refusal: the beginning of the error's message.
-
-    Raises:
-        ValueError: tensors are missing, surplus or of another shape, or this is no state dict.
     """
     with init_empty_weights(include_buffers=False):
         network = build()

@@ -272,9 +272,6 @@ def load_uvit(folder: Path) -> UViT:
 
     Returns:
         The network in eval mode, in float32, on the CPU, without gradients.
-
-    Raises:
-        ValueError: the folder holds neither, or weights that do not fit.
     """
     folder = Path(folder)
     if (folder / "config.json").is_file():
@@ -298,9 +295,6 @@ def read_published(path: Path, config: dict) -> UViT:
     Args:
         path: a file that `torch.save` wrote from a state dict.
         config: the arguments of `UViT`, such as `IMAGENET256_HUGE`.
-
-    Raises:
-        ValueError: the file is no such state dict, or its tensors are not those of this architecture, or not finite.
     """
     network = on_disk(path, config)
     checkpoints.require_finite(network, path)

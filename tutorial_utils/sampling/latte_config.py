@@ -66,14 +66,11 @@ class Config(BaseModel):
         return Settings(self.scheduler, self.steps, self.guidance_scale, self.guidance_interval)
 
     def require_fits(self, video_length: int, side: int) -> None:
-        """Make sure that a model can generate clips of this size.
+        """Make sure that a model can generate clips of this size; a ValueError with a line for each key that is wrong.
 
         Args:
             video_length: the frames of the clips that it was trained on.
             side: their height and width, in pixels.
-
-        Raises:
-            ValueError: it cannot; a line for each key that is wrong.
         """
         allowed = {"frames": dict.fromkeys(["1", f"{video_length}"]), "height": [f"{side}"], "width": [f"{side}"]}
         problems = [
