@@ -80,7 +80,8 @@ pipeline = latte_model.load_pipeline(config, "mini", torch.device("cpu"))
 prompts = latte.encode(pipeline, config.prompts)
 
 def work():
-    latte.Clips(pipeline, config.frames).videos(prompts, list(range(len(prompts))), config.settings)
+    for _ in range(4):
+        latte.Clips(pipeline, config.frames).videos(prompts, list(range(len(prompts))), config.settings)
 """,
 }
 """A few seconds of what a learner's kernel does in each lesson; in lesson 2 TensorFlow trains the lesson's model."""
