@@ -13,4 +13,5 @@ FAR_ENOUGH = {"01": "## 6 ", "03": "## 5 ", "04": "## 5 "}
 @pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.deep)], ids=["beginning", "whole"])
 @pytest.mark.parametrize("lesson", FAR_ENOUGH)
 def test_a_cell_can_be_run_twice_and_a_section_again(lesson, whole):
-    cells.run(lesson, SMALLER[lesson] | SMALLER_JUDGING[lesson], "" if whole else FAR_ENOUGH[lesson], again=True)
+    changes = {} if whole else SMALLER[lesson] | SMALLER_JUDGING[lesson]
+    cells.run(lesson, changes, "" if whole else FAR_ENOUGH[lesson], again=True)
