@@ -38,8 +38,8 @@ class LearnerSpawner(LocalProcessSpawner):
         self.port = self.port or random_port()
         group, home = Group(self.user.name), make_home(Path(self.homes), self.user.name)
         group.limit(self.mem_limit, self.cpu_limit, self.processes)
-        wanted = {"name": self.user.name, "uid": home.stat().st_uid, "home": str(home), "plain": self.plain}
-        wanted["processes"] = self.processes
+        wanted = {"name": self.user.name, "uid": home.stat().st_uid, "home": str(home)}
+        wanted |= {"processes": self.processes, "plain": self.plain}
         self.pid = await asyncio.to_thread(self.ask_nursery, **wanted, env=self.get_env(), arguments=self.get_args())
         return "127.0.0.1", self.port
 

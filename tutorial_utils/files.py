@@ -1,10 +1,9 @@
-"""Files and folders that are there as a whole or not at all, whenever a program is interrupted."""
+"""Files that are there as a whole or not at all, whenever a program is interrupted."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +24,4 @@ def draft(path: Path) -> Iterator[Path]:
         yield partial
         partial.replace(path)
     finally:
-        if partial.is_dir():
-            shutil.rmtree(partial)
         partial.unlink(missing_ok=True)

@@ -20,8 +20,9 @@ def leaks(sources: list[str]) -> list[str]:
     """What leaks in the code cells of a notebook, a sentence each. One loop's variable may be another loop's, too."""
     bound: dict[str, list[int]] = {}
     outside_loops: set[str] = set()
-    for number, source in enumerate(sources, 1):
-        table, looped = symtable.symtable(source, "cell", "exec"), _bound_by_loops(source)
+    tables = [symtable.symtable(source, "cell", "exec") for source in sources]
+    for number, (source, table) in enumerate(zip(sources, tables, strict=True), 1):
+        looped = _bound_by_loops(source)
         for name in {one.get_name() for one in table.get_symbols() if one.is_assigned() or one.is_imported()}:
             bound.setdefault(name, []).append(number)
             if name not in looped:
@@ -31,8 +32,8 @@ def leaks(sources: list[str]) -> list[str]:
         for name, cells in bound.items()
         if len(cells) > 1 and name in outside_loops - BOUND_ANEW.keys()
     ]
-    for number, source in enumerate(sources, 1):
-        used = set(_used(symtable.symtable(source, "cell", "exec")))
+    for number, table in enumerate(tables, 1):
+        used = set(_used(table))
         early = [name for name in sorted(used & bound.keys()) if bound[name][0] > number]
         found += [f"code cell {number} uses {name}, which cell {bound[name][0]} defines" for name in early]
     return found

@@ -19,7 +19,7 @@ FAT32_LIMIT = 2**32 - 1  # bytes of a file
 
 def wanted_in(chosen: list[Asset], out: Path) -> list[Copy]:
     """Where copies of some assets belong in a folder."""
-    return [Copy(asset, out / asset.folder_name) for asset in chosen]
+    return [Copy.at(asset, out) for asset in chosen]
 
 
 def obstacle(chosen: list[Asset], out: Path) -> str | None:
@@ -66,7 +66,7 @@ def add(asset: Asset, out: Path) -> str:
     if asset.kind == "bundled":
         store.fetch(asset.name, asset.scale)
         return "in the repository, verified"
-    copy = Copy(asset, out / asset.folder_name)
+    copy = Copy.at(asset, out)
     damaged, there = copy.damage(), copy.folder.exists()
     if not damaged:
         copy.adopt()

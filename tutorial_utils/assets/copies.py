@@ -36,6 +36,11 @@ class Copy:
     asset: Asset
     folder: Path
 
+    @classmethod
+    def at(cls, asset: Asset, root: Path) -> Copy:
+        """The copy of an asset in a cache."""
+        return cls(asset, root / asset.folder_name)
+
     @property
     def draft(self) -> Copy:
         """The copy in the folder where it is made before it gets its name."""
@@ -63,11 +68,13 @@ class Copy:
         """What is wrong; quick if there is a stamp, for then only sizes are compared."""
         if not self.folder.is_dir():
             return {self.folder: f"{self.folder} does not exist."}
-        return self._stamp_problems(self.stamp, rehash=False) if self.stamp else self.manifest_problems()
+        stamp = self.stamp
+        return self._stamp_problems(stamp, rehash=False) if stamp else self.manifest_problems()
 
     def damage(self) -> dict[Path, str]:
         """What is wrong, found by hashing every file again and comparing it with the stamp and the manifest."""
-        stamped = self._stamp_problems(self.stamp, rehash=True) if self.stamp else {}
+        stamp = self.stamp
+        stamped = self._stamp_problems(stamp, rehash=True) if stamp else {}
         return stamped | self.manifest_problems()
 
     def manifest_problems(self) -> dict[Path, str]:

@@ -64,7 +64,7 @@ class Store:
             return []
         if asset.kind == "bundled":
             return [Copy(asset, self.data / asset.folder)]
-        return [Copy(asset, root / asset.folder_name) for root in self.caches()]
+        return [Copy.at(asset, root) for root in self.caches()]
 
     def present(self, asset: Asset) -> list[Copy]:
         """The copies on this machine, sound or not."""
@@ -92,13 +92,16 @@ class Store:
         asset = self.find(name, scale)
         if asset.kind == "generated":
             raise AssetError(f"{asset} is generated on the spot by its lesson: there is nothing to fetch.")
-        if copy := self.sound(asset):
-            if asset.is_published:
-                copy.adopt()
-            return copy.folder
-        problems = [problem for copy in self.copies(asset) for problem in copy.problems().values()]
+        problems = []
+        for copy in self.copies(asset):
+            wrong = copy.problems()  # once: without a stamp it takes all files' hashes
+            if not wrong:
+                if asset.is_published:
+                    copy.adopt()
+                return copy.folder
+            problems += wrong.values()
         if asset.kind == "bundled":
-            raise AssetError("\n".join([*problems, self.copies(asset)[0].remedy]))
+            raise AssetError("\n".join([*problems, copy.remedy]))
         return _download(self.destination(asset), tried=problems)
 
     def verify(self, name: str, scale: str | None = None) -> list[str]:

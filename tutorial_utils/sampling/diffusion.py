@@ -68,8 +68,7 @@ class Settings:
     guidance_interval: tuple[float, float] = EVERYWHERE
 
     def __post_init__(self) -> None:
-        if self.scheduler not in SCHEDULERS:
-            raise ValueError(f"There is no scheduler {self.scheduler!r}: choose one of {', '.join(SCHEDULERS)}.")
+        _require_scheduler(self.scheduler)
         require.whole("steps", self.steps, 1, STABLE_DIFFUSION["num_train_timesteps"])
         _require_scale(self.guidance_scale)
         low, high = self.guidance_interval
@@ -109,7 +108,7 @@ def make_scheduler(name: str, config: dict = UVIT) -> SchedulerMixin:
         ValueError: the name is unknown, or the schedule ends in pure noise and this scheduler cannot start there, or
             it is no schedule at all.
     """
-    Settings(scheduler=name)
+    _require_scheduler(name)
     if config.get("rescale_betas_zero_snr") and not _starts_from_pure_noise(name):
         able = ", ".join(filter(_starts_from_pure_noise, SCHEDULERS))
         raise ValueError(f"{name!r} cannot start from the pure noise that this schedule ends in: choose one of {able}.")
@@ -249,7 +248,6 @@ def sample(
         if values is not None and len(values) != len(noise):
             raise ValueError(f"{len(values)} {name} were given for {len(noise)} samples.")
     scheduler.set_timesteps(steps, device=noise.device)
-
     return _steps(network, scheduler, noise, labels, settings, null_label, sources)
 
 
@@ -289,6 +287,11 @@ def last(steps: Iterator[Step]) -> Step:
 def _step_options(scheduler: SchedulerMixin, sources: list[torch.Generator] | None) -> dict:
     takes = inspect.signature(scheduler.step).parameters
     return {"generator": sources} if sources is not None and "generator" in takes else {}
+
+
+def _require_scheduler(name: str) -> None:
+    if name not in SCHEDULERS:
+        raise ValueError(f"There is no scheduler {name!r}: choose one of {', '.join(SCHEDULERS)}.")
 
 
 def _require_scale(scale: float) -> None:

@@ -120,9 +120,10 @@ class Older:
         Raises:
             ValueError: a part is missing or damaged, or `t2v.pt` does not hold exactly the transformer's weights.
         """
+        config = self.transformer_config()  # whose own errors name what to take instead
         either = {"dtype": dtype, "use_safetensors": None}  # the text encoder's are pickles
         try:
-            transformer = self._read_transformer(dtype)  # first: it may be refused, and the text encoder is large
+            transformer = self._read_transformer(config, dtype)  # first: it may be refused; the text encoder is large
             return LattePipeline(
                 tokenizer=checkpoints.load(AutoTokenizer, self.parts / "tokenizer"),
                 text_encoder=checkpoints.load(T5EncoderModel, self.parts / "text_encoder", **either),
@@ -131,12 +132,10 @@ class Older:
                 scheduler=checkpoints.load(DDIMScheduler, self.parts / "scheduler", **SCHEDULE),
             )
         except ValueError as error:
-            known = f" {INSTEAD}"
-            reason = str(error).removesuffix(known)
-            raise ValueError(f"{checkpoints.one_sentence(reason, 400)}{known}") from error
+            raise ValueError(f"{checkpoints.one_sentence(error, 400)} {INSTEAD}") from error
 
-    def _read_transformer(self, dtype: torch.dtype) -> LatteTransformer3DModel:
-        config, path = self.transformer_config(), self.folder / WEIGHTS
+    def _read_transformer(self, config: dict, dtype: torch.dtype) -> LatteTransformer3DModel:
+        path = self.folder / WEIGHTS
         state = checkpoints.read_state_dict(path)
         if isinstance(state, dict):
             state = state.get("ema", state)
