@@ -72,14 +72,15 @@ def place(sprites: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> t
         rows, columns: integers (N,), the canvas pixel that the sprite's top left corner goes to, 0 to 36.
 
     Returns:
-        (N, C, 64, 64).
+        (N, C, 64, 64), on the sprites' device.
     """
     require_sprites(sprites)
     for name, corner in (("rows", rows), ("columns", columns)):
         require.integers(name, corner, f"{len(sprites)}", within=(0, SIDE - SPRITE))
     canvas = sprites.new_zeros(len(sprites), sprites.shape[1], SIDE, SIDE)
-    for image, sprite, row, column in zip(canvas, sprites, rows.tolist(), columns.tolist(), strict=True):
-        image[:, row : row + SPRITE, column : column + SPRITE] = sprite
+    image, along = torch.arange(len(sprites), device=sprites.device), torch.arange(SPRITE, device=sprites.device)
+    row, column = (c.to(sprites.device, non_blocking=True)[:, None] + along for c in (rows, columns))  # (N, 28)
+    canvas[image[:, None, None], :, row[:, :, None], column[:, None]] = sprites.permute(0, 2, 3, 1)
     return canvas
 
 
