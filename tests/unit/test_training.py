@@ -12,7 +12,20 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tutorial_utils.recipes.training import Run, cached, command, hybrid_optimizers, load_state, write_csv, write_report
+from tutorial_utils.recipes import training
+from tutorial_utils.recipes.training import (
+    Run,
+    StackedMuon,
+    cached,
+    command,
+    hybrid_optimizers,
+    load_state,
+    noise_table,
+    quicken,
+    write_csv,
+    write_report,
+)
+from tutorial_utils.sampling.diffusion import make_scheduler, signal_and_noise
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -153,11 +166,12 @@ def test_no_gradient_is_left_over_for_the_next_step(tmp_path):
 
 def test_the_average_starts_at_the_first_weights_and_decays(tmp_path):
     run, expected = start(tmp_path / "run.pt"), None
-    for _ in range(4):
-        run.descend(regression(run.model), RATE)
-        weight = run.model.head.weight.detach()
-        expected = weight.clone() if expected is None else 0.9 * expected + 0.1 * weight
+    for count in range(100):
+        run.descend(regression(run.model), 0.01 * RATE)
+        weight, kept = run.model.head.weight.detach(), min(0.9, (count + 1) / (count + 10))
+        expected = weight.clone() if expected is None else kept * expected + (1 - kept) * weight
         torch.testing.assert_close(run.average.module.head.weight, expected)
+    assert kept == 0.9
     assert not torch.allclose(run.average.module.head.weight, run.model.head.weight)
 
 
@@ -220,6 +234,71 @@ def test_muon_takes_matrices_between_hidden_layers_only():
     assert len(taken) + sum(len(group["params"]) for group in adam.param_groups) == len(list(model.parameters()))
 
 
+def test_stacked_muon_takes_the_steps_of_muon(tmp_path):
+    """Tall, wide and square matrices, two of a shape, and one without a gradient, which stays as it is."""
+    torch.manual_seed(0)
+    mine = [nn.Parameter(torch.randn(shape)) for shape in ((8, 3), (3, 8), (5, 5), (8, 3), (8, 3))]
+    theirs = [nn.Parameter(p.detach().clone()) for p in mine]
+    options = {"lr": 0.02, "weight_decay": 0.1, "adjust_lr_fn": "match_rms_adamw"}
+    stacked, plain = StackedMuon(mine, **options), torch.optim.Muon(theirs, **options)
+    idle = mine[-1].detach().clone()
+    for _ in range(3):
+        for one, other in zip(mine[:-1], theirs[:-1], strict=True):
+            one.grad = torch.randn_like(one)
+            other.grad = one.grad.clone()
+        stacked.step()
+        plain.step()
+    for one, other in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(one, other, atol=2e-3, rtol=0)  # Muon computes in bfloat16
+    assert torch.equal(mine[-1], idle) and not torch.allclose(mine[0], theirs[3], atol=0.1)
+
+
+def test_stacked_muon_is_resumed_with_its_momentum(tmp_path):
+    def stepped(cut: bool) -> torch.Tensor:
+        torch.manual_seed(0)
+        p = nn.Parameter(torch.randn(4, 4))
+        optimizer = StackedMuon([p], lr=0.1, adjust_lr_fn="match_rms_adamw")
+        for _ in range(4):
+            if cut:
+                state, optimizer = optimizer.state_dict(), StackedMuon([p], lr=0.1, adjust_lr_fn="match_rms_adamw")
+                optimizer.load_state_dict(state)
+            p.grad = torch.randn(4, 4)
+            optimizer.step()
+        return p.detach()
+
+    assert torch.equal(stepped(cut=True), stepped(cut=False))
+
+
+def test_a_long_gradient_is_shortened(tmp_path):
+    torch.manual_seed(0)
+    model = Tiny()
+    run = Run(tmp_path / "run.pt", model, [torch.optim.SGD(model.parameters())], Recipe(), clip=1e-3)
+    before = torch.cat([p.detach().flatten().clone() for p in model.parameters()])
+    run.descend(1e6 * regression(model), 1.0)
+    moved = torch.cat([p.detach().flatten() for p in model.parameters()]) - before
+    assert moved.norm().item() == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_a_run_remembers_what_it_ran_on(tmp_path, monkeypatch):
+    fit(start(tmp_path / "run.pt"), steps=4)
+    monkeypatch.setattr(training, "words_for", lambda device: "a borrowed GPU")
+    run = fit(start(tmp_path / "run.pt"), steps=8)
+    assert run.devices == ["1 processor cores", "a borrowed GPU"]
+    assert fit(start(tmp_path / "run.pt"), steps=8).devices == run.devices
+
+
+def test_the_noise_of_a_time_is_looked_up():
+    scheduler = make_scheduler("ddim")
+    table, times = noise_table(scheduler, torch.device("cpu")), torch.tensor([0, 500, 999])
+    torch.testing.assert_close(table[:, times], torch.stack(signal_and_noise(scheduler, times)))
+
+
+def test_a_network_on_a_processor_is_not_compiled():
+    model = Tiny()
+    quicken(model)
+    assert model._compiled_call_impl is None
+
+
 def test_a_recipe_is_a_command(monkeypatch, tmp_path, capsys):
     def recipe(out: Path, work: Path, device: torch.device) -> None:
         """Train a thing."""
@@ -241,8 +320,9 @@ def test_a_recipe_is_a_command(monkeypatch, tmp_path, capsys):
 
 
 def test_infinity_which_json_lacks_is_written_as_null_and_nonsense_is_refused(tmp_path):
-    write_report(tmp_path, [{"step": 1}], {"settings": {"low": 0.5, "high": math.inf}}, "")
-    assert json.loads((tmp_path / "metrics.json").read_text()) == {"settings": {"low": 0.5, "high": None}}
+    write_report(tmp_path, [{"step": 1}], {"settings": {"interval": (0.5, math.inf), "high": math.inf}}, "")
+    found = json.loads((tmp_path / "metrics.json").read_text())
+    assert found == {"settings": {"interval": [0.5, None], "high": None}}
     with pytest.raises(ValueError, match="nan"):
         write_report(tmp_path, [{"step": 1}], {"loss": math.nan}, "")
 
