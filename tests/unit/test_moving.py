@@ -5,7 +5,17 @@ import torch
 
 from tutorial_utils.datasets import moving
 from tutorial_utils.datasets.garments import COLOURS, SIDE, hue
-from tutorial_utils.datasets.moving import DIRECTIONS, FRAMES, SPEEDS, Scenes, captions, draw_scenes, render
+from tutorial_utils.datasets.moving import (
+    DIRECTIONS,
+    FRAMES,
+    LANGUAGES,
+    SPEEDS,
+    Scenes,
+    captions,
+    draw_scenes,
+    render,
+    sayings,
+)
 
 
 def source(seed: int = 0) -> torch.Generator:
@@ -54,6 +64,62 @@ def test_captions_name_what_is_shown():
     spoken = {captions(scene(speed=1), source(seed))[0] for seed in range(60)}
     assert len(spoken) > 8 and all(" red " in words and " left" in words for words in spoken)
     assert all(words.endswith(("quickly", "fast")) for words in spoken)
+
+
+def test_what_a_caption_need_not_say_it_can_leave_out():
+    quick, slow = scene(garment=9, colour=4, direction=3, speed=1), scene()
+    assert captions(quick, said=()) == ["an ankle boot"] and captions(quick, said=("colour",)) == ["a blue ankle boot"]
+    assert captions(quick, said=("speed",)) == ["an ankle boot moving quickly"]
+    assert captions(slow, said=("colour", "speed")) == ["a red sneaker moving"]
+    assert captions(slow, said=("direction", "speed")) == ["a sneaker moving left"]
+
+
+def test_captions_are_chinese_too():
+    assert captions(scene(speed=1), language="zh") == ["一只红色的运动鞋快速向左移动"]
+    assert captions(scene(garment=0, colour=5, direction=2), language="zh") == ["一件品红色的T恤向上移动"]
+    assert captions(scene(), language="zh", said=()) == ["一只运动鞋"]
+    spoken = {captions(scene(speed=1), source(seed), "zh")[0] for seed in range(60)}
+    assert len(spoken) > 8 and all("红" in words and "左" in words and "快" in words for words in spoken)
+
+
+def test_the_words_of_a_language_say_one_thing_each():
+    for language in LANGUAGES.values():
+        for part, size in moving.SIZES.items():
+            words = [word for choices in getattr(language, part) for word in choices]
+            assert len(getattr(language, part)) == size and len(set(words)) == len(words)
+
+
+def test_people_say_it_in_any_way():
+    """Each language half of the time, half of them everything; with articles and stops or without."""
+    count = 2_000
+    scenes = Scenes(*(torch.full((count,), value) for value in (7, 0, 0, 1)))
+    said = sayings(scenes, source())
+    english = [words for words in said if words.isascii()]
+    assert 0.45 < len(english) / count < 0.55
+    shoes = ("sneaker", "running shoe", "运动鞋", "球鞋")
+    assert all(any(shoe in words for shoe in shoes) for words in said)
+    full = [
+        words for words in english if "red" in words and "left" in words and words.rstrip(".!")[-4:] in ("ckly", "fast")
+    ]
+    assert 0.45 < len(full) / len(english) < 0.55
+    for mark in ("the ", "a ", "running", "sneaker"):
+        assert any(words.startswith(mark) for words in english), mark
+    assert {words[-1] for words in said} >= {".", "!", "。", "！"} and "a sneaker" in english
+    assert sayings(scenes[:5], source()) == said[:5]
+
+
+@pytest.mark.parametrize(
+    ("asked", "refusal"),
+    [
+        ({"language": "de"}, "in the language 'de': choose one of en, zh"),
+        ({"said": ("colour", "size")}, "cannot say the size: choose among colour, direction, speed"),
+        ({"said": ("direction",)}, "says the speed, too"),
+    ],
+    ids=str,
+)
+def test_captions_that_there_are_not_are_refused(asked, refusal):
+    with pytest.raises(ValueError, match=refusal):
+        captions(scene(), **asked)
 
 
 def test_a_tenth_of_the_combinations_is_held_out_and_every_part_of_them_is_seen():

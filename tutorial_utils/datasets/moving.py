@@ -3,12 +3,17 @@
 A garment of Fashion-MNIST, 28x28 and tinted in one of six colours, drifts over a black canvas in one of four
 directions at one of two speeds: the construction of Moving MNIST (Srivastava et al. 2015,
 https://arxiv.org/abs/1502.04681) with a colour and a sentence. Every path leads through the middle of the canvas.
+
+Sentences are English or Chinese and need not say everything: what one leaves out may be anything. With one exception: a
+motion without a word for its speed is slow.
 Arguments that are not as described are a ValueError, which names them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -16,6 +21,8 @@ from torch import Tensor
 from tutorial_utils import require
 from tutorial_utils.datasets.fashion_mnist import FASHION_CLASSES
 from tutorial_utils.datasets.garments import COLOURS, SIDE, SPRITE, place, require_sprites, tint
+
+T = TypeVar("T")
 
 FRAMES = 8
 JITTER = 4
@@ -42,8 +49,72 @@ GARMENT_WORDS = (
 """Ways to name each class of Fashion-MNIST, the plain one first."""
 
 MOTION_WORDS = ("moving {}", "drifting {}", "going {}", "floating {}")
-SPEED_WORDS = (("", " slowly"), (" quickly", " fast"))
+SPEED_WORDS = (("", "slowly"), ("quickly", "fast"))
 
+SAID = ("colour", "direction", "speed")
+"""What a sentence may say of a scene, beside the garment. The direction comes with the speed; see above."""
+
+
+@dataclass(frozen=True)
+class Language:
+    """How to put scenes into words, in each case the plain ones first.
+
+    Attributes:
+        order: the parts of a sentence from its start.
+        between: what stands between two parts.
+        article: words before each garment and its colour.
+        garment, colour, direction, speed: words for each value of that part of a scene.
+        motion: words for moving, with a place for the direction, which stays empty where none is said.
+        stop: what may end a sentence.
+    """
+
+    order: tuple[str, ...]
+    between: str
+    article: tuple[tuple[str, ...], ...]
+    garment: tuple[tuple[str, ...], ...]
+    colour: tuple[tuple[str, ...], ...]
+    direction: tuple[tuple[str, ...], ...]
+    speed: tuple[tuple[str, ...], ...]
+    motion: tuple[str, ...]
+    stop: tuple[str, ...]
+
+
+LANGUAGES = {
+    "en": Language(
+        order=("article", "colour", "garment", "motion", "speed"),
+        between=" ",
+        article=(("a", "the", ""),) * len(GARMENT_WORDS),
+        garment=GARMENT_WORDS,
+        colour=tuple((name,) for name in COLOURS),
+        direction=tuple((name,) for name in DIRECTIONS),
+        speed=SPEED_WORDS,
+        motion=MOTION_WORDS,
+        stop=("", ".", "!"),
+    ),
+    "zh": Language(
+        order=("article", "colour", "garment", "speed", "motion"),
+        between="",
+        article=tuple((f"一{unit}", f"这{unit}", "") for unit in "件条件条件只件只个只"),
+        garment=(
+            ("T恤", "短袖"),
+            ("裤子", "长裤"),
+            ("套头衫", "毛衣"),
+            ("连衣裙", "裙子"),
+            ("外套", "大衣"),
+            ("凉鞋", "露趾鞋"),
+            ("衬衫", "衬衣"),
+            ("运动鞋", "球鞋"),
+            ("包", "手提包"),
+            ("短靴", "靴子"),
+        ),
+        colour=tuple((f"{name}色的", f"{name}色", name) for name in ("红", "黄", "绿", "青", "蓝", "品红")),
+        direction=(("向左", "往左"), ("向右", "往右"), ("向上", "往上"), ("向下", "往下")),
+        speed=(("", "慢慢"), ("快速", "飞快地")),
+        motion=("{}移动", "{}飘动", "{}漂移", "{}走"),
+        stop=("", "。", "！"),
+    ),
+}
+"""The languages of the captions, by their codes (ISO 639-1)."""
 
 SIZES = {"garment": len(FASHION_CLASSES), "colour": len(COLOURS), "direction": len(DIRECTIONS), "speed": len(SPEEDS)}
 """How many there are of each part of a scene."""
@@ -88,29 +159,73 @@ def draw_scenes(count: int, source: torch.Generator, held_out: bool | None = Non
     return every[torch.randint(len(every), (count,), generator=source)]
 
 
-def captions(scenes: Scenes, source: torch.Generator | None = None) -> list[str]:
-    """A sentence for each scene, such as "a red sneaker moving left quickly".
+def captions(
+    scenes: Scenes,
+    source: torch.Generator | None = None,
+    language: str = "en",
+    said: Collection[str] = SAID,
+) -> list[str]:
+    """A sentence for each scene, such as "a red sneaker moving left quickly" or "一只红色的运动鞋快速向左移动".
 
     Args:
         source: chooses among paraphrases; None for the plainest words.
+        language: one of `LANGUAGES`.
+        said: which of `SAID` the sentences say, beside the garment.
     """
     _require_known(scenes)
+    if language not in LANGUAGES:
+        raise ValueError(f"There are no captions in the language {language!r}: choose one of {', '.join(LANGUAGES)}.")
+    if unknown := set(said) - set(SAID):
+        raise ValueError(f"A caption cannot say the {', '.join(sorted(unknown))}: choose among {', '.join(SAID)}.")
+    if "direction" in said and "speed" not in said:
+        raise ValueError("A caption that says the direction says the speed, too: a motion with no word for it is slow.")
+    return [_sentence(LANGUAGES[language], scene, said, source) for scene in _one_by_one(scenes)]
 
-    def pick(words: tuple[str, ...]) -> str:
-        return words[0 if source is None else torch.randint(len(words), (1,), generator=source).item()]
 
-    colours, directions = list(COLOURS), list(DIRECTIONS)
+FORMS = (*[SAID] * 5, (), ("colour",), ("speed",), ("colour", "speed"), ("direction", "speed"))
+"""What sentences of any form say; half of them say everything."""
+
+
+def sayings(scenes: Scenes, source: torch.Generator) -> list[str]:
+    """A sentence for each scene as people might put it: in any language, saying any part of it, of any form.
+
+    Args:
+        source: chooses all that, the words, the article and how a sentence stops.
+    """
+    _require_known(scenes)
+    languages = tuple(LANGUAGES.values())
     return [
-        f"a {colours[colour]} {pick(GARMENT_WORDS[garment])} "
-        f"{pick(MOTION_WORDS).format(directions[direction])}{pick(SPEED_WORDS[speed])}"
-        for garment, colour, direction, speed in zip(
-            scenes.garment.tolist(),
-            scenes.colour.tolist(),
-            scenes.direction.tolist(),
-            scenes.speed.tolist(),
-            strict=True,
-        )
+        _sentence(_one_of(languages, source), scene, _one_of(FORMS, source), source, plain=False)
+        for scene in _one_by_one(scenes)
     ]
+
+
+def _sentence(
+    language: Language, scene: dict[str, int], said: Collection[str], source: torch.Generator | None, plain: bool = True
+) -> str:
+    """Words for the parts of a scene that are said; the first article and no stop where it is to be plain."""
+    words = {name: _one_of(getattr(language, name)[scene[name]], source) for name in ("colour", "garment")}
+    motion = _one_of(language.motion, source)
+    words |= {name: _one_of(getattr(language, name)[scene[name]], source) for name in ("direction", "speed")}
+    words["motion"] = motion.format(words["direction"] if "direction" in said else "") if "speed" in said else ""
+    words |= {name: "" for name in ("colour", "speed") if name not in said}
+    articles = language.article[scene["garment"]]
+    words["article"] = articles[0] if plain else _one_of(articles, source)
+    if words["article"] == "a" and (words["colour"] or words["garment"])[0] in "aeiou":
+        words["article"] = "an"
+    parts = (words[part].strip() for part in language.order)
+    return language.between.join(filter(None, parts)) + ("" if plain else _one_of(language.stop, source))
+
+
+def _one_by_one(scenes: Scenes) -> list[dict[str, int]]:
+    columns = {name: getattr(scenes, name).tolist() for name in SIZES}
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def _one_of(words: Sequence[T], source: torch.Generator | None) -> T:
+    if source is None or len(words) == 1:
+        return words[0]
+    return words[torch.randint(len(words), (1,), generator=source).item()]
 
 
 def choose_sprites(labels: Tensor, scenes: Scenes, source: torch.Generator) -> Tensor:
@@ -138,12 +253,12 @@ def paths(scenes: Scenes, source: torch.Generator) -> Tensor:
 
 
 def render(grey: Tensor, scenes: Scenes, source: torch.Generator) -> Tensor:
-    """Clips (N, F, 3, 64, 64) in [0, 1] of grey sprites (N, 1, 28, 28) in [0, 1], one for each scene."""
+    """Clips (N, F, 3, 64, 64) in [0, 1] of sprites (N, 1, 28, 28) in [0, 1], one for each scene, on their device."""
     _require_known(scenes)
     require_sprites(grey, channels="1", within=require.UNIT)
     if len(grey) != len(scenes):
         raise ValueError(f"{len(grey)} sprites were given for {len(scenes)} scenes.")
-    sprites = tint(grey, torch.tensor(list(COLOURS.values()))[scenes.colour])
+    sprites = tint(grey, torch.tensor(list(COLOURS.values()))[scenes.colour].to(grey.device))
     corners = paths(scenes, source).flatten(0, 1)
     frames = place(sprites.repeat_interleave(FRAMES, 0), corners[:, 0], corners[:, 1])
     return frames.unflatten(0, (len(scenes), FRAMES))
