@@ -184,6 +184,18 @@ CASES = [
         call=lambda **parts: (moving.Scenes(**parts),),
     ),
     Case(
+        moving.sayings,
+        SCENES,
+        lambda answer, **parts: len(answer) == len(parts["garment"]) and all(answer),
+        call=lambda **parts: (moving.Scenes(**parts), models.chance()),
+    ),
+    Case(
+        adherence.variety,
+        {"told": Axes("N", (-1, 3), least=1, dtypes=(torch.int64, torch.int32))},
+        lambda answer, told: 0 <= answer <= 1.001,
+        call=lambda told: (told, 4),
+    ),
+    Case(
         moving.paths,
         SCENES,
         lambda answer, garment, **others: (

@@ -74,6 +74,35 @@ def assert_fails_only(wrong: set[str], found: Adherence) -> None:
     assert set(found.rates()) == MEASURES and found.consistency.isfinite().all()
 
 
+def test_a_hue_that_goes_back_and_forth_flickers(truth):
+    """Red frames that turn 30 degrees to either side, yellow ones as before: by the clip's own hue, whatever it is."""
+    red = truth.amax(2, keepdim=True) * torch.tensor([1.0, 0.15, 0.15]).view(3, 1, 1)
+    turned = red.clone()
+    turned[:, ::2, 1] = turned[:, ::2, 0] * (0.15 + 0.85 / 2)  # towards yellow, and every other one towards magenta
+    turned[:, 1::2, 2] = turned[:, 1::2, 0] * (0.15 + 0.85 / 2)
+    assert Footage(truth).hue_flicker.max() < 0.1 and Footage(red).hue_flicker.max() < 0.1
+    assert torch.allclose(Footage(turned).hue_flicker, torch.tensor(30.0), atol=1.5)
+    assert (Footage(truth.mean(2, keepdim=True).expand_as(truth)).hue_flicker == 0).all()
+    dark = turned.clone()
+    dark[:, 2:] = 0
+    assert torch.allclose(Footage(dark).hue_flicker, torch.tensor(30.0), atol=1.5), "black frames have no hue"
+
+
+def test_brightness_is_of_the_garment_alone():
+    clip = torch.zeros(2, FRAMES, 3, SIDE, SIDE)
+    clip[0, :, 0, 10:20, 10:20] = 0.6
+    assert torch.allclose(Footage(clip).brightness, torch.tensor([0.6, 0.0]))
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [([0, 1, 2, 3], 1.0), ([2, 2, 2], 0.0), ([0, 1, 0, 1], 0.5), ([NONE, 3, NONE], 0.0), ([NONE], 0.0)],
+    ids=str,
+)
+def test_variety_is_how_evenly_choices_are_made(told, expected):
+    assert adherence.variety(torch.tensor(told), 4) == pytest.approx(expected)
+
+
 def test_true_clips_pass_every_measure(judge, truth, scenes):
     assert_fails_only(set(), judge_videos(judge, truth, scenes))
 
