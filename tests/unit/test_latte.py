@@ -189,6 +189,18 @@ def test_unknown_words_are_named(pipeline, negative):
         encode(pipeline, prompts, text if negative else "")
 
 
+@pytest.mark.parametrize("text", ["A bag, moving left!", "a sneaker 24", "一只红色的运动鞋快速向左移动。"])
+def test_known_words_are_not_warned_of(pipeline, text):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", PromptWarning)
+        encode(pipeline, [text])
+
+
+def test_signs_that_are_left_to_their_bytes_are_unknown(pipeline):
+    with pytest.warns(PromptWarning, match="does not know 一只红色的猫.$"):
+        encode(pipeline, ["一只红色的猫"])
+
+
 def test_what_is_cut_off_a_prompt_that_is_too_long_is_quoted(pipeline):
     text = " ".join(["red"] * 119 + ["coat", "moving", "left"])
     with pytest.warns(PromptWarning, match=r"longer than 120 tokens: 'coat moving left' was cut off") as caught:

@@ -74,8 +74,8 @@ class Prompts:
 def encode(pipeline: LattePipeline, prompts: Sequence[str], negative_prompt: str = "") -> Prompts:
     """Read prompts with the pipeline's text encoder, once for all clips and steps.
 
-    Upper and lower case are the same. A `PromptWarning` says what is lost: words that the tokenizer does not know, and
-    whatever lies beyond `MAX_TOKENS`.
+    Upper and lower case are the same. A `PromptWarning` says what is lost: words that the tokenizer does not know, or
+    can only spell, and whatever lies beyond `MAX_TOKENS`.
     """
     if not prompts:
         raise ValueError("There are no prompts to encode: give at least one.")
@@ -96,13 +96,21 @@ def _warn_of_losses(tokenizer: transformers.PreTrainedTokenizerBase, text: str) 
     read = text.lower().strip()  # as the pipeline does
     named = repr(require.shortened(text, 60))
     tokens = tokenizer(read, add_special_tokens=False).input_ids
-    unknown = [word for word in read.split() if tokenizer.unk_token_id in tokenizer(word).input_ids]
+    unknown = [word for word in read.split() if not _knows(tokenizer, word)]
     if unknown:
         words = ", ".join(dict.fromkeys(unknown))
         warnings.warn(f"{named}: the model does not know {words}.", PromptWarning, stacklevel=3)
     if cut := tokens[MAX_TOKENS - tokenizer.num_special_tokens_to_add() :]:
         message = f"{named} is longer than {MAX_TOKENS} tokens: {tokenizer.decode(cut)!r} was cut off."
         warnings.warn(message, PromptWarning, stacklevel=3)
+
+
+def _knows(tokenizer: transformers.PreTrainedTokenizerBase, word: str) -> bool:
+    """Whether a tokenizer has seen the like of a word: what it spells out by letters or bytes means nothing to it."""
+    ids = tokenizer(word, add_special_tokens=False).input_ids
+    pieces = [piece.strip("▁") for piece in tokenizer.convert_ids_to_tokens(ids)]
+    spelled = sum(map(bool, pieces)) > 1 and max(map(len, pieces)) == 1 and any(map(str.isalpha, pieces))
+    return not (spelled or tokenizer.unk_token_id in ids or any(re.fullmatch("<0x..>", piece) for piece in pieces))
 
 
 # --- Sampling -----------------------------------------------------------------------------------------------------
