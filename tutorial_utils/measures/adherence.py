@@ -166,7 +166,7 @@ class Footage:
     def hue_flicker(self) -> Tensor:
         """How far the hue of a frame is from that of its clip, root mean square in degrees, (N,); 0 for grey clips.
 
-        Hues are of what is lit. Of 200 clips of test images it is 0 as rendered, and 0.6 on average after the VAE.
+        Hues are of what is lit. Of 200 clips of test images it is 0 as rendered, and 0.4 on average after the VAE.
         """
         lit = (self.videos.float() * self.lit[:, :, None]).mean((3, 4))  # (N, F, 3)
         frames = hue(lit.flatten(0, 1)[:, :, None, None]).unflatten(0, lit.shape[:2])
