@@ -26,8 +26,8 @@ def codec() -> AutoencoderKL:
 
 def test_vae_mini_is_trained_and_measured_there():
     model, recipe = vae.build().to(DEVICE), vae.Recipe()
-    grey = fashion_mnist_tensors("test")[0][:64]
-    vae.loss_of(model, vae.draw_batch(grey, recipe)[-8:].to(DEVICE), replace(recipe, frames=4)).backward()
+    grey = fashion_mnist_tensors("test")[0][:64].to(DEVICE)
+    vae.loss_of(model, vae.draw_batch(grey, recipe)[-8:], replace(recipe, frames=4)).backward()
     kinds = {"stills": vae.stills(grey[:4]).to(DEVICE), "frames": vae.frames(grey[:4]).to(DEVICE)}
     assert vae.progress(model, kinds)["psnr_stills"] > 0
 
@@ -42,6 +42,6 @@ def test_u_vit_mini_is_trained_and_measured_there(codec):
 
 def test_latte_mini_is_trained_and_measured_there(codec, tmp_path):
     sizes = {"width": 16, "heads": 2, "layers": 1, "text_width": 32, "text_layers": 1}
-    recipe = latte.Recipe(**sizes, clips=4, steps=2, frame_steps=1, frame_batch=2, clip_batch=2, warmup=1)
+    recipe = latte.Recipe(**sizes, clips=4, sentences=2, steps=2, frame_steps=1, frame_batch=2, clip_batch=2, warmup=1)
     run = latte.train(recipe, codec, tmp_path, DEVICE)
     assert run.step == 2 and run.rows

@@ -52,6 +52,25 @@ def test_the_last_traces_of_noise_weigh_less():
     assert torch.isclose(everywhere, torch.tensor(1.0), atol=1e-3) and 0.3 < costs < 0.95
 
 
+def test_weights_are_kept_on_the_way(tmp_path, monkeypatch):
+    grey, labels = torch.rand(40, 1, 28, 28), torch.arange(40) % 10
+    monkeypatch.setattr(recipe, "fashion_mnist_tensors", lambda split: (grey, labels))
+    monkeypatch.setattr(recipe, "garments", lambda sampler, count: (torch.rand(20, 3, 64, 64), torch.arange(20) % 10))
+    vae = AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(4,) * 4,
+        norm_num_groups=2,
+    ).eval()
+    settings = Recipe(embed_dim=32, num_heads=2, depth=2, steps=4, batch_size=8, warmup=1, kept_after=(0.25, 0.5))
+    run = recipe.train(settings, vae, tmp_path, torch.device("cpu"))
+    kept = [torch.load(recipe.snapshot(tmp_path, share), weights_only=True) for share in (0.25, 0.5)]
+    names = set(run.average.state_dict())
+    assert all(set(weights) == {name.removeprefix("module.") for name in names} - {"n_averaged"} for weights in kept)
+    moved = [weights["pos_embed"] for weights in kept] + [run.average.module.pos_embed]
+    assert not torch.equal(moved[0], moved[1]) and not torch.equal(moved[1], moved[2])
+
+
 def test_latents_are_the_posteriors_means_scaled():
     torch.manual_seed(0)
     vae = AutoencoderKL(block_out_channels=(4,), latent_channels=4, norm_num_groups=2, scaling_factor=0.5).eval()

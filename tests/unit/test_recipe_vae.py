@@ -36,10 +36,10 @@ def test_normalised_latents_have_no_mean_and_unit_variance_and_decode_to_the_sam
         (0, 2, 3), keepdim=True
     )
     recipe.normalise_latents(network, images)
-    posterior = network.encode(images * 2 - 1).latent_dist
-    assert torch.allclose(posterior.mean.mean((0, 2, 3)), torch.zeros(4), atol=1e-4)
-    assert torch.allclose(posterior.mean.std((0, 2, 3)), torch.ones(4), atol=1e-3)
-    assert torch.allclose(posterior.std, spread, rtol=1e-3), "the noise shrinks with the mean"
+    posterior, factor = network.encode(images * 2 - 1).latent_dist, network.config.scaling_factor
+    assert torch.allclose(factor * posterior.mean.mean((0, 2, 3)), torch.zeros(4), atol=1e-4)
+    assert torch.allclose(factor * posterior.mean.std((0, 2, 3)), torch.ones(4), atol=1e-3)
+    assert torch.allclose(factor * posterior.std, spread, rtol=1e-3), "the noise shrinks with the mean"
     assert torch.allclose(recipe.reconstruct(network, images), before, atol=1e-3)
 
 

@@ -1,9 +1,10 @@
 """U-ViT-mini: a `UViT` that generates Fashion-MNIST's garments by class, in the latents of VAE-mini (lesson 3).
 
 The recipe is U-ViT's own (Bao et al. 2023, https://arxiv.org/abs/2209.12152): it predicts the noise, under Stable
-Diffusion's schedule, with the class left out of a tenth of the batch. Three things make it fit two cores: patches
-of 2x2, so that an image is 16 tokens; the loss weighted by min-SNR (Hang et al. 2023, https://arxiv.org/abs/2303.09556),
-which spends less on the last traces of noise; and Muon for the matrices.
+Diffusion's schedule, with the class left out of a tenth of the batch. Three things make it small: patches of 2x2, so
+that an image is 16 tokens; the loss weighted by min-SNR (Hang et al. 2023, https://arxiv.org/abs/2303.09556), which
+spends less on the last traces of noise; and Muon for the matrices. Its weights are also kept on the way, from when it
+knew little, so that one can see what the steps have bought.
 
     python -m tutorial_utils.recipes.uvit --out data/checkpoints/uvit-mini --work ~/uvit-mini-state
 
@@ -13,6 +14,7 @@ is read once, at the end.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -38,14 +40,16 @@ from tutorial_utils.recipes.training import (
     command,
     hybrid_optimizers,
     minutes_of,
+    noise_table,
+    quicken,
+    save_state,
     stratified_times,
     warmup_cosine,
-    words_for,
     write_report,
 )
 from tutorial_utils.sampling import by_class
 from tutorial_utils.sampling.by_class import SETTINGS
-from tutorial_utils.sampling.diffusion import STABLE_DIFFUSION, Settings, make_scheduler, sample_seed, signal_and_noise
+from tutorial_utils.sampling.diffusion import STABLE_DIFFUSION, Settings, make_scheduler, sample_seed
 from tutorial_utils.sampling.sampler import Sampler
 
 NULL = len(FASHION_CLASSES)
@@ -59,14 +63,15 @@ class Recipe:
     embed_dim: int = 160
     depth: int = 6
     num_heads: int = 5
-    steps: int = 7_000
-    batch_size: int = 128
-    warmup: int = 200
+    steps: int = 14_100
+    batch_size: int = 1_024
+    warmup: int = 300
     lr: float = 2e-3
     weight_decay: float = 0.03
     drop_label: float = 0.1
     snr_limit: float = 5.0
-    ema_decay: float = 0.999
+    ema_decay: float = 0.9995
+    kept_after: tuple[float, ...] = (0.01, 0.05, 0.25)
 
 
 def build(recipe: Recipe) -> UViT:
@@ -87,7 +92,9 @@ def build(recipe: Recipe) -> UViT:
 def encode(vae: AutoencoderKL, grey: Tensor, batch_size: int = 200) -> Tensor:
     """Latents (N, 4, 8, 8), the posterior's means, of grey sprites (N, 1, 28, 28) in [0, 1] as stills."""
     batches = (stills(batch) * 2 - 1 for batch in grey.split(batch_size))
-    means = [vae.encode(x.contiguous(memory_format=torch.channels_last)).latent_dist.mode() for x in batches]
+    means = [
+        vae.encode(x.to(vae.device, memory_format=torch.channels_last)).latent_dist.mode().float() for x in batches
+    ]
     return torch.cat(means).contiguous() * vae.config.scaling_factor
 
 
@@ -96,33 +103,36 @@ def loss_of(network: nn.Module, latents: Tensor, labels: Tensor, recipe: Recipe)
 
     Times are stratified, one from each of N equal parts of 1 to 1,000: so the loss varies less from batch to batch.
     """
-    n = len(latents)
-    index = stratified_times(n)
-    signal, noise = (share.to(latents.device)[:, None, None, None] for share in signal_and_noise(SCHEDULER, index))
+    index = stratified_times(len(latents), latents.device)
+    signal, noise = shares(latents.device)[:, index, None, None, None]
     epsilon = torch.randn_like(latents)
-    dropped = torch.rand(n, device=labels.device) < recipe.drop_label
-    predicted = network(
-        signal * latents + noise * epsilon, index.to(latents.device) + 1.0, labels.masked_fill(dropped, NULL)
-    )
+    dropped = torch.rand(len(latents), device=latents.device) < recipe.drop_label
+    predicted = network(signal * latents + noise * epsilon, index + 1.0, labels.masked_fill(dropped, NULL))
     ratio = (signal / noise) ** 2
     return ((ratio.clamp(max=recipe.snr_limit) / ratio) * (predicted - epsilon) ** 2).mean()
 
 
 SCHEDULER = make_scheduler("ddim", STABLE_DIFFUSION)
+shares = functools.cache(functools.partial(noise_table, SCHEDULER))
 
 
 def train(recipe: Recipe, vae: AutoencoderKL, work: Path, device: torch.device) -> Run:
-    """Train; `run.average` are the weights to keep."""
+    """Train; `run.average` are the weights to keep, and `work` holds those of the way, see `snapshot`."""
     grey, labels = fashion_mnist_tensors("train")
-    latents = cached(work / "latents.pt", lambda: {"latents": encode(vae, grey)})["latents"].to(device)
+    vae = vae.to(device)
+    latents = cached(work / "latents.pt", lambda: {"latents": encode(vae, grey).cpu()})["latents"].to(device)
     labels = labels.to(device)
     torch.manual_seed(recipe.seed)
     network = build(recipe).to(device)
     run = Run(work / "uvit.pt", network, hybrid_optimizers(network, recipe.lr, recipe.weight_decay, "block"), recipe)
+    quicken(network)
     judge = load_judge()
     reference = stills(grey[:2_000])
+    kept = {round(share * recipe.steps): share for share in recipe.kept_after}
 
     def loss(network: nn.Module) -> Tensor:
+        if run.step in kept:
+            save_state(snapshot(work, kept[run.step]), run.average.module.state_dict())
         chosen = torch.randint(len(latents), (recipe.batch_size,), device=device)
         return loss_of(network, latents[chosen], labels[chosen], recipe)
 
@@ -138,9 +148,14 @@ def train(recipe: Recipe, vae: AutoencoderKL, work: Path, device: torch.device) 
         rate_at=lambda step: recipe.lr * warmup_cosine(step, recipe.steps, recipe.warmup),
         loss_of=loss,
         measure=measure,
-        every=1_000,
+        every=max(1, recipe.steps // 8),
     )
     return run
+
+
+def snapshot(work: Path, share: float) -> Path:
+    """The file of the averaged weights after this share of the steps."""
+    return work / f"uvit-after-{share:.0%}.pt"
 
 
 def garments(sampler: Sampler, count: int, settings: Settings = SETTINGS["mini"]) -> tuple[Tensor, Tensor]:
@@ -189,7 +204,7 @@ published:
 
 Not copies: the nearest training image of its class is {sample_to_nearest:.3f} away from a sample (root mean square,
 median), and {test_to_nearest:.3f} from a test image passed through the VAE. Spread of the features within a class:
-{spread:.2f}, of test images {test_spread:.2f}.
+{spread:.2f}, without guidance {unguided_spread:.2f}, of test images {test_spread:.2f}.
 
 `training.csv` has the loss, the agreement and the distance (of 500 samples only, hence larger) during training,
 `metrics.json` all numbers of this card and every setting of the recipe.
@@ -227,6 +242,7 @@ def judge_samples(network: UViT, vae: AutoencoderKL, count: int = 5_000) -> dict
         "sample_to_nearest": nearest_in_class(shrink(images), wanted, grey, labels)[0].median().item(),
         "test_to_nearest": nearest_in_class(shrink(through), test_labels[:count], grey, labels)[0].median().item(),
         "spread": spread(judge.features(images), wanted),
+        "unguided_spread": spread(judge.features(unguided), wanted),
         "test_spread": spread(features, test_labels),
         "parameters": sum(p.numel() for p in network.parameters()),
     }
@@ -245,7 +261,7 @@ def gaussian_latents(latents: Tensor, labels: Tensor, wanted: Tensor) -> Tensor:
     return drawn
 
 
-def export(run: Run, vae: AutoencoderKL, out: Path, device: torch.device) -> None:
+def export(run: Run, vae: AutoencoderKL, out: Path) -> None:
     """Write the checkpoint as `save_pretrained` does, with its card, its curve and its measurements."""
     run.average.module.cpu().half().save_pretrained(out)
     network = load_uvit(out)  # what ships is what is judged, in single precision again
@@ -254,10 +270,10 @@ def export(run: Run, vae: AutoencoderKL, out: Path, device: torch.device) -> Non
         "settings": asdict(SETTINGS["mini"]),
         "recipe": asdict(run.recipe),
     }
-    write_report(out, run.rows, metrics, card(metrics, out.name, device))
+    write_report(out, run.rows, metrics, card(metrics, out.name, run.devices))
 
 
-def card(metrics: dict, name: str, device: torch.device) -> str:
+def card(metrics: dict, name: str, devices: list[str]) -> str:
     """The model card, with measured numbers only."""
     recipe, settings = metrics["recipe"], Settings(**metrics["settings"])
     return CARD.format(
@@ -272,7 +288,7 @@ def card(metrics: dict, name: str, device: torch.device) -> str:
         steps=recipe["steps"],
         batch=recipe["batch_size"],
         minutes=metrics["training_minutes"],
-        device=words_for(device),
+        device=" and ".join(devices),
         sampler=str(settings),
     )
 
@@ -280,7 +296,8 @@ def card(metrics: dict, name: str, device: torch.device) -> str:
 def main(out: Path, work: Path, device: torch.device) -> None:
     """Train U-ViT-mini."""
     vae = AutoencoderKL.from_pretrained(fetch("vae", "mini")).eval().requires_grad_(False)
-    export(train(Recipe(), vae, work, device), vae, out, device)
+    run = train(Recipe(), vae, work, device)
+    export(run, vae.cpu(), out)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ anywhere on a black canvas). A VAE likes to lose the tint, since brightness alon
 things keep it: normalisation over groups of several channels (with one channel to a group, GroupNorm removes the
 brightness of each, and with it the tint), latents that start with little noise, no grey stills at first, and a loss in
 which colour counts more than brightness. At the end the latents' mean and standard deviation are folded into the
-two 1x1 convolutions around them, so that latents are of zero mean and unit variance as they come, and the scaling
-factor is 1.
+two 1x1 convolutions around them, so that latents times the scaling factor, which is Stable Diffusion's, are of zero
+mean and unit variance.
 
     python -m tutorial_utils.recipes.vae --out data/checkpoints/vae-mini --work ~/vae-mini-state
 
@@ -27,7 +27,10 @@ from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from tutorial_utils.datasets.fashion_mnist import fashion_mnist_tensors
 from tutorial_utils.datasets.garments import COLOURS, SIDE, SPRITE, hue, place, stills, tint
-from tutorial_utils.recipes.training import Run, command, minutes_of, warmup_cosine, words_for, write_report
+from tutorial_utils.recipes.training import Run, command, minutes_of, quicken, warmup_cosine, write_report
+
+SCALING_FACTOR = 0.18215
+"""Latents times this are what networks learn; Stable Diffusion's VAE has the same."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def build() -> AutoencoderKL:
         mid_block_add_attention=False,
         latent_channels=4,
         sample_size=SIDE,
-        scaling_factor=1.0,
+        scaling_factor=SCALING_FACTOR,
     )
     with torch.no_grad():
         vae.quant_conv.bias[vae.config.latent_channels :] = -6.0  # the logarithm of the variance
@@ -84,21 +87,22 @@ def build() -> AutoencoderKL:
 
 def any_tint(grey: torch.Tensor) -> torch.Tensor:
     """(N, 1, H, W) in one of the six colours each, with a little jitter so that the VAE learns more than six."""
-    palette = torch.tensor(list(COLOURS.values()), device=grey.device)
+    palette = torch.tensor(list(COLOURS.values())).to(grey.device, non_blocking=True)
     rgb = palette[torch.randint(len(palette), (len(grey),), device=grey.device)]
     return tint(grey, (rgb + 0.1 * torch.randn_like(rgb)).clamp(0, 1))
 
 
 def frames(grey: torch.Tensor) -> torch.Tensor:
     """Tinted sprites (N, 1, 28, 28) anywhere on a black canvas, (N, 3, 64, 64) in [0, 1]."""
-    corners = torch.randint(SIDE - SPRITE + 1, (2, len(grey)))
+    corners = torch.randint(SIDE - SPRITE + 1, (2, len(grey)))  # on the processor, which need not wait to check them
     return place(any_tint(grey), *corners)
 
 
 def draw_batch(grey: torch.Tensor, recipe: Recipe) -> torch.Tensor:
     """A training batch in [-1, 1], (B, 3, 64, 64), from sprites (N, 1, 28, 28) in [0, 1]."""
     counts = [recipe.grey_stills, recipe.tinted_stills, recipe.frames]
-    grey_stills, tinted_stills, sprites = grey[torch.randint(len(grey), (sum(counts),))].split(counts)
+    chosen = torch.randint(len(grey), (sum(counts),), device=grey.device)
+    grey_stills, tinted_stills, sprites = grey[chosen].split(counts)
     drawn = [stills(grey_stills), any_tint(stills(tinted_stills)[:, :1]), frames(sprites)]
     return torch.cat(drawn) * 2 - 1
 
@@ -131,13 +135,13 @@ def reconstruct(vae: AutoencoderKL, images: torch.Tensor, batch_size: int = 100)
 
 @torch.no_grad()
 def normalise_latents(vae: AutoencoderKL, images: torch.Tensor, batch_size: int = 100) -> None:
-    """Make latents of zero mean and unit variance per channel, by changing the two convolutions around them.
+    """Make scaled latents of zero mean and unit variance per channel, by changing the two convolutions around them.
 
     Args:
         images: (N, 3, 64, 64) in [0, 1], on which mean and variance are taken.
     """
     latents = torch.cat([vae.encode(x * 2 - 1).latent_dist.mode() for x in images.split(batch_size)])
-    mean, std = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
+    mean, std = latents.mean((0, 2, 3)), latents.std((0, 2, 3)) * vae.config.scaling_factor
     channels = len(mean)
     into, out = vae.quant_conv, vae.post_quant_conv
     out.bias += out.weight[:, :, 0, 0] @ mean
@@ -151,10 +155,11 @@ def train(recipe: Recipe, work: Path, device: torch.device) -> Run:
     """Train; `run.average` are the weights to keep."""
     grey = fashion_mnist_tensors("train")[0]
     order = torch.randperm(len(grey), generator=torch.Generator().manual_seed(recipe.seed))
-    held_out, fit = grey[order[: recipe.held_out]], grey[order[recipe.held_out :]]
+    held_out, fit = grey[order[: recipe.held_out]], grey[order[recipe.held_out :]].to(device)
     torch.manual_seed(recipe.seed)
     model = build().to(device, memory_format=torch.channels_last)
     run = Run(work / "vae.pt", model, [torch.optim.Adam(model.parameters(), betas=(0.9, 0.99))], recipe)
+    quicken(model.encoder, model.decoder)
     torch.manual_seed(recipe.seed)
     kinds = {"stills": stills(held_out).to(device), "frames": frames(held_out).to(device)}
 
@@ -163,7 +168,7 @@ def train(recipe: Recipe, work: Path, device: torch.device) -> Run:
 
     def loss(model: nn.Module) -> torch.Tensor:
         now = tinted if run.step < recipe.tinted_steps else recipe
-        return loss_of(model, draw_batch(fit, now).to(device, memory_format=torch.channels_last), now)
+        return loss_of(model, draw_batch(fit, now).contiguous(memory_format=torch.channels_last), now)
 
     run.fit(
         recipe.steps,
@@ -207,7 +212,8 @@ AutoencoderKL.from_pretrained(folder)
 | | |
 |---|---|
 | input | 64x64 RGB in [-1, 1] |
-| latent | 8x8x4, zero mean and unit variance in each channel as it comes: the scaling factor is 1 |
+| latent | 8x8x4, times the scaling factor {scaling_factor} of zero mean and unit variance in each channel |
+| weights | stored in half precision, used in single |
 | data | Fashion-MNIST (Xiao et al. 2017), {fitted:,} training images: enlarged stills, and tinted sprites on black |
 | recipe | `python -m tutorial_utils.recipes.vae --out data/checkpoints/{name} --work STATE`, seed {seed} |
 | training | {steps:,} steps of {batch} images, {minutes:.0f} minutes on {device} |
@@ -234,11 +240,13 @@ def judge(folder: Path) -> dict:
     inside = kinds["frames"].amax(1, keepdim=True).expand(-1, 3, -1, -1) > 0
     error = (after - kinds["frames"])[inside].square().mean()
     latents = torch.cat([vae.encode(x * 2 - 1).latent_dist.mode() for x in kinds["stills"].split(100)])
+    latents *= vae.config.scaling_factor
     return scores | {
         "psnr_sprites": -10 * error.log10().item(),
         "latent_mean": latents.mean((0, 2, 3)).tolist(),
         "latent_std": latents.std((0, 2, 3)).tolist(),
         "parameters": sum(p.numel() for p in vae.parameters()),
+        "scaling_factor": vae.config.scaling_factor,
     }
 
 
@@ -248,11 +256,11 @@ def hue_error(got: torch.Tensor, expected: torch.Tensor) -> float:
     return torch.minimum(distance, 360 - distance).mean().item()
 
 
-def export(run: Run, images: torch.Tensor, out: Path, device: torch.device) -> None:
+def export(run: Run, images: torch.Tensor, out: Path) -> None:
     """Write the checkpoint as `save_pretrained` does, with its card, its curve and its measurements."""
     vae = run.average.module.cpu().eval()
     normalise_latents(vae, images)
-    vae.save_pretrained(out)
+    vae.half().save_pretrained(out)
     recipe = run.recipe
     metrics = judge(out) | {"training_minutes": minutes_of(run.rows), "recipe": asdict(recipe)}
     card = CARD.format(
@@ -264,7 +272,7 @@ def export(run: Run, images: torch.Tensor, out: Path, device: torch.device) -> N
         seed=recipe.seed,
         minutes=metrics["training_minutes"],
         hue=metrics["hue_error"],
-        device=words_for(device),
+        device=" and ".join(run.devices),
     )
     write_report(out, run.rows, metrics, card)
 
@@ -275,7 +283,7 @@ def main(out: Path, work: Path, device: torch.device) -> None:
     run = train(recipe, work, device)
     grey = fashion_mnist_tensors("train")[0][:4_000]
     torch.manual_seed(recipe.seed)
-    export(run, torch.cat([stills(grey[:2_000]), frames(grey[2_000:])]), out, device)
+    export(run, torch.cat([stills(grey[:2_000]), frames(grey[2_000:])]), out)
 
 
 if __name__ == "__main__":
