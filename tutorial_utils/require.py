@@ -35,7 +35,7 @@ def floats(
         within: bounds of the values, none of which may then be infinite or NaN; None if they may be anything.
     """
     _require_layout(name, values, layout, least, "floats", values.is_floating_point())
-    if within is None or not values.numel():
+    if within is None or not values.numel() or unreadable(values):
         return
     low, high = (bound.item() for bound in values.aminmax())  # NaN if there is one anywhere
     if not (math.isfinite(low) and math.isfinite(high)):
@@ -48,11 +48,21 @@ def integers(name: str, values: Tensor, layout: str, *, least: int = 0, within: 
     """As `floats`, a ValueError for anything but whole numbers: labels, indices and corners."""
     is_whole = str(values.dtype).startswith(("torch.int", "torch.uint"))
     _require_layout(name, values, layout, least, "whole numbers", is_whole)
-    if within is None or not values.numel():
+    if within is None or not values.numel() or unreadable(values):
         return
     low, high = (bound.item() for bound in values.aminmax())
     if low < within[0] or high > within[1]:
         raise ValueError(f"{name} go from {low} to {high}: {within[0]} to {within[1]} is allowed.")
+
+
+def unreadable(values: Tensor) -> bool:
+    """Whether a tensor has no values, or none that may be looked at: while a network is compiled, or a CUDA graph
+    recorded, nothing is computed yet.
+    """
+    from torch import compiler, cuda  # here, since not everything that asks for numbers needs torch
+
+    recorded = values.is_cuda and cuda.is_available() and cuda.is_current_stream_capturing()
+    return values.is_meta or compiler.is_compiling() or recorded
 
 
 def whole(name: str, value: int, least: int, most: int | None = None) -> int:

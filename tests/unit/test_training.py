@@ -1,6 +1,7 @@
 """A run on a tiny regression: it learns, its log and its average are right, and a resumed run is the same run."""
 
 import csv
+import functools
 import json
 import math
 import sys
@@ -21,7 +22,6 @@ from tutorial_utils.recipes.training import (
     hybrid_optimizers,
     load_state,
     noise_table,
-    quicken,
     write_csv,
     write_report,
 )
@@ -69,7 +69,7 @@ def measure(model: nn.Module) -> dict:
 
 
 def fit(run: Run, steps: int = STEPS, loss_of=regression, rate_at=lambda step: RATE, measure=measure) -> Run:
-    run.fit(steps, rate_at, loss_of, measure, EVERY)
+    run.fit(steps, rate_at, lambda step: loss_of, measure, EVERY)
     return run
 
 
@@ -170,9 +170,42 @@ def test_the_average_starts_at_the_first_weights_and_decays(tmp_path):
         run.descend(regression(run.model), 0.01 * RATE)
         weight, kept = run.model.head.weight.detach(), min(0.9, (count + 1) / (count + 10))
         expected = weight.clone() if expected is None else kept * expected + (1 - kept) * weight
-        torch.testing.assert_close(run.average.module.head.weight, expected)
+        torch.testing.assert_close(run.average.head.weight, expected)
     assert kept == 0.9
-    assert not torch.allclose(run.average.module.head.weight, run.model.head.weight)
+    assert not torch.allclose(run.average.head.weight, run.model.head.weight)
+
+
+def test_the_average_follows_running_statistics_and_takes_over_counts(tmp_path):
+    run = start(tmp_path / "run.pt")
+    for _ in range(3):
+        run.descend(regression(run.model), 0.0)
+    norm, mean = run.model.layers[1], run.average.layers[1]
+    assert mean.num_batches_tracked == norm.num_batches_tracked == 3
+    assert not torch.equal(mean.running_mean, norm.running_mean) and mean.running_mean.abs().sum() > 0
+
+
+def test_kinds_of_steps_have_a_loss_each(tmp_path):
+    run, taken = start(tmp_path / "run.pt"), []
+
+    def loss_of(kind: str, model: nn.Module) -> torch.Tensor:
+        taken.append(kind)
+        return regression(model)
+
+    kinds = [functools.partial(loss_of, kind) for kind in ("even", "odd")]
+    run.fit(5, lambda step: RATE, lambda step: kinds[step % 2], measure, EVERY)
+    assert taken == ["even", "odd", "even", "odd", "even"]
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["as it was", "as on a GPU"])
+def test_a_state_is_resumed_wherever_it_was_made(tmp_path, moved):
+    """A GPU's optimisers keep their learning rate and their count of steps where a recorded step finds them."""
+    whole = fit(start(tmp_path / "whole.pt"))
+    fit(start(tmp_path / "cut.pt"), steps=4)
+    state = load_state(tmp_path / "cut.pt")
+    for group in [group for optimizer in state["optimizers"] for group in optimizer["param_groups"]] if moved else ():
+        group |= {"lr": torch.tensor(0.5), "capturable": True}
+    training.save_state(tmp_path / "cut.pt", state)
+    assert_same_run(fit(start(tmp_path / "cut.pt", seed=99)), whole)
 
 
 # --- The log ------------------------------------------------------------------------------------------------------
@@ -197,12 +230,12 @@ def test_the_figures_are_those_of_the_average_in_eval_mode_and_come_without_grad
     run = start(tmp_path / "run.pt")
 
     def look(model: nn.Module) -> dict:
-        assert model is run.average.module and not model.training
+        assert model is run.average and not model.training
         assert torch.is_inference_mode_enabled()
         return measure(model)
 
     fit(run, measure=look)
-    assert run.rows[-1]["held_out"] == pytest.approx(measure(run.average.module.eval())["held_out"], abs=1e-5)
+    assert run.rows[-1]["held_out"] == pytest.approx(measure(run.average.eval())["held_out"], abs=1e-5)
 
 
 def test_the_rows_make_a_table(tmp_path):
@@ -239,8 +272,9 @@ def test_stacked_muon_takes_the_steps_of_muon(tmp_path):
     torch.manual_seed(0)
     mine = [nn.Parameter(torch.randn(shape)) for shape in ((8, 3), (3, 8), (5, 5), (8, 3), (8, 3))]
     theirs = [nn.Parameter(p.detach().clone()) for p in mine]
-    options = {"lr": 0.02, "weight_decay": 0.1, "adjust_lr_fn": "match_rms_adamw"}
-    stacked, plain = StackedMuon(mine, **options), torch.optim.Muon(theirs, **options)
+    options = {"lr": 0.02, "weight_decay": 0.1}
+    stacked = StackedMuon(mine, **options)
+    plain = torch.optim.Muon(theirs, **options, adjust_lr_fn="match_rms_adamw")
     idle = mine[-1].detach().clone()
     for _ in range(3):
         for one, other in zip(mine[:-1], theirs[:-1], strict=True):
@@ -253,14 +287,26 @@ def test_stacked_muon_takes_the_steps_of_muon(tmp_path):
     assert torch.equal(mine[-1], idle) and not torch.allclose(mine[0], theirs[3], atol=0.1)
 
 
+def test_stacked_muon_takes_a_convolution_as_a_matrix_of_its_output_channels():
+    torch.manual_seed(0)
+    convolution = nn.Parameter(torch.randn(6, 2, 3, 3).contiguous(memory_format=torch.channels_last))
+    matrix = nn.Parameter(convolution.detach().flatten(1))
+    for p in (convolution, matrix):
+        optimizer = StackedMuon([p], lr=0.1)
+        for step in range(2):
+            p.grad = torch.randn(matrix.shape, generator=torch.Generator().manual_seed(step)).view_as(p)
+            optimizer.step()
+    torch.testing.assert_close(convolution.flatten(1), matrix, atol=2e-3, rtol=0)
+
+
 def test_stacked_muon_is_resumed_with_its_momentum(tmp_path):
     def stepped(cut: bool) -> torch.Tensor:
         torch.manual_seed(0)
         p = nn.Parameter(torch.randn(4, 4))
-        optimizer = StackedMuon([p], lr=0.1, adjust_lr_fn="match_rms_adamw")
+        optimizer = StackedMuon([p], lr=0.1)
         for _ in range(4):
             if cut:
-                state, optimizer = optimizer.state_dict(), StackedMuon([p], lr=0.1, adjust_lr_fn="match_rms_adamw")
+                state, optimizer = optimizer.state_dict(), StackedMuon([p], lr=0.1)
                 optimizer.load_state_dict(state)
             p.grad = torch.randn(4, 4)
             optimizer.step()
@@ -291,12 +337,6 @@ def test_the_noise_of_a_time_is_looked_up():
     scheduler = make_scheduler("ddim")
     table, times = noise_table(scheduler, torch.device("cpu")), torch.tensor([0, 500, 999])
     torch.testing.assert_close(table[:, times], torch.stack(signal_and_noise(scheduler, times)))
-
-
-def test_a_network_on_a_processor_is_not_compiled():
-    model = Tiny()
-    quicken(model)
-    assert model._compiled_call_impl is None
 
 
 def test_a_recipe_is_a_command(monkeypatch, tmp_path, capsys):

@@ -239,7 +239,7 @@ class UViT(ModelMixin, ConfigMixin):
                 f"labels are {labels.dtype} of shape {tuple(labels.shape)}; one integer per sample, ({len(x)},), "
                 "is expected."
             )
-        if torch.compiler.is_compiling() or labels.is_meta:  # there are no values to read
+        if require.unreadable(labels):
             return
         if len(labels) and (labels.min() < 0 or labels.max() >= classes):
             raise ValueError(f"labels go from {labels.min()} to {labels.max()}; allowed is 0 to {classes - 1}.")

@@ -55,7 +55,6 @@ from tutorial_utils.recipes.training import (
     hybrid_optimizers,
     minutes_of,
     noise_table,
-    quicken,
     stratified_times,
     warmup_cosine,
     write_report,
@@ -76,7 +75,8 @@ SETTINGS = Settings(scheduler="dpm-multi", steps=12, guidance_scale=3.0)
 
 @dataclass(frozen=True)
 class Recipe:
-    """Every choice of the recipe. The learning rate is the peak of a warm-up and half-cosine schedule.
+    """Every choice of the recipe. The learning rate is the peak of a warm-up and half-cosine schedule of `schedule`
+    steps, of which the first `steps` are taken: at the end of it the rate is so small that little is learned.
 
     The first `frame_steps` see single frames only; later every `frame_every`-th step does, so that one frame stays
     possible. A single frame is one of the first half of its clip. `sentences` are as many for each scene, of which a
@@ -92,8 +92,9 @@ class Recipe:
     layers: int = 4
     text_width: int = 128
     text_layers: int = 2
-    steps: int = 6_100
-    frame_steps: int = 1_100
+    schedule: int = 13_400
+    steps: int = 11_725
+    frame_steps: int = 2_000
     frame_every: int = 8
     frame_batch: int = 2_048
     clip_batch: int = 256
@@ -258,7 +259,7 @@ class TextToVideo(nn.Module):
         lengths = mask.sum(1)
         room = torch.where(filled, torch.full_like(lengths, PROMPT_TOKENS), lengths)
         empty = torch.zeros_like(ids)
-        empty[:, 0] = self.text_encoder.config.eos_token_id
+        empty[:, 0].fill_(self.text_encoder.config.eos_token_id)
         ids = torch.where(dropped[:, None], empty, ids)
         mask = torch.where(dropped[:, None], (empty > 0).long(), mask)
         text = self.text_encoder(ids, attention_mask=mask)[0]
@@ -355,12 +356,12 @@ def train(recipe: Recipe, vae: AutoencoderKL, work: Path, device: torch.device) 
     model = TextToVideo(recipe, len(make_tokenizer())).to(device)
     optimizers = hybrid_optimizers(model, recipe.lr, recipe.weight_decay, "transformer_blocks")
     run = Run(work / "latte.pt", model, optimizers, recipe)
-    quicken(model.transformer)
 
-    def loss(model: nn.Module) -> Tensor:
-        single = run.step < recipe.frame_steps or run.step % recipe.frame_every == 0
+    def loss(single: bool, model: nn.Module) -> Tensor:
         x, ids = draw_batch(latents, scenes, sentences, recipe, single)
         return loss_of(model, x, ids, (ids != PADDING).long(), recipe.drop_prompt)
+
+    losses = {single: functools.partial(loss, single) for single in (True, False)}
 
     def measure(model: TextToVideo) -> dict:
         """Adherence; of frames that stand still, as long as training knows nothing else."""
@@ -370,8 +371,8 @@ def train(recipe: Recipe, vae: AutoencoderKL, work: Path, device: torch.device) 
 
     run.fit(
         recipe.steps,
-        rate_at=lambda step: recipe.lr * warmup_cosine(step, recipe.steps, recipe.warmup),
-        loss_of=loss,
+        rate_at=lambda step: recipe.lr * warmup_cosine(step, recipe.schedule, recipe.warmup),
+        loss_at=lambda step: losses[step < recipe.frame_steps or step % recipe.frame_every == 0],
         measure=measure,
         every=max(1, recipe.steps // 8),
     )
@@ -524,7 +525,7 @@ def translations_found(pipeline: LattePipeline) -> float:
 
 def export(run: Run, vae: AutoencoderKL, out: Path) -> None:
     """Write the pipeline's folder, with its card, its curve and its measurements."""
-    learned = run.average.module.cpu().eval()
+    learned = run.average.cpu().eval()
     learned.transformer.half()
     make_pipeline(learned, vae.cpu().half()).save_pretrained(out)  # as the VAE is stored itself
     pipeline = LattePipeline.from_pretrained(out)  # what ships is what is judged, in single precision again

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
 import logging
@@ -10,6 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -17,12 +19,13 @@ import torch
 import typer
 from diffusers import SchedulerMixin
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tutorial_utils import files, runtime
 from tutorial_utils.sampling.diffusion import signal_and_noise
 
 log = logging.getLogger("recipes")
+
+Loss = Callable[[nn.Module], torch.Tensor]
 
 
 def command(recipe: Callable[[Path, Path, torch.device], None]) -> None:
@@ -43,9 +46,13 @@ def command(recipe: Callable[[Path, Path, torch.device], None]) -> None:
 class Run:
     """One resumable training: a model, the average of its weights, its optimisers, and the rows of its log.
 
-    On a GPU a network computes in bfloat16; its weights, their average and the optimisers stay in single precision.
+    On a GPU a network computes in bfloat16; its weights, their average and the optimisers stay in single precision. And
+    a step is recorded once and then repeated, see `Repeated`.
 
     Attributes:
+        average: the model with an exponential moving average of its weights, in which the first ones, which know
+            nothing, are forgotten early: of n weights so far it keeps (n + 1) / (n + 10) at most, as diffusers'
+            `EMAModel` does.
         devices: in words, what it ran on, for its card; more than one if it was resumed elsewhere.
 
     Args:
@@ -63,24 +70,36 @@ class Run:
         self, path: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], recipe, clip: float = math.inf
     ):
         self.path, self.model, self.optimizers, self.recipe, self.clip = path, model, optimizers, recipe, clip
-        self.average = ema(model, recipe.ema_decay)
+        self.average = copy.deepcopy(model).requires_grad_(False)
         self.device = next(model.parameters()).device
+        self.on_gpu = self.device.type == "cuda" and torch.cuda.is_available()
         self.step = 0
         self.rows: list[dict] = []
         self.best: dict = {}
         self.devices: list[str] = []
         self._resume()
+        # what a step reads and adds to has its place on the device, where a recorded step finds it
+        self._kept, self._loss = torch.zeros(2, device=self.device)
+        for group in self._groups() if self.on_gpu else ():
+            group["lr"] = torch.zeros((), device=self.device)
+
+    def _groups(self) -> list[dict]:
+        return [group for optimizer in self.optimizers for group in optimizer.param_groups]
 
     def _resume(self) -> None:
-        if (state := load_state(self.path)) is None:
-            return
-        if state["recipe"] != asdict(self.recipe):
+        state = load_state(self.path) or {}
+        if state and state["recipe"] != asdict(self.recipe):
             raise ValueError(f"{self.path} belongs to another recipe, {state['recipe']}: choose another --work folder.")
-        self.average.load_state_dict(state["average"])
-        self.step, self.rows, self.best, self.devices = (state[key] for key in ("step", "rows", "best", "devices"))
-        self.model.load_state_dict(state["model"])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+        for key in ("step", "rows", "best", "devices") if state else ():
+            setattr(self, key, state[key])
+        for part in ("model", "average") if state else ():
+            getattr(self, part).load_state_dict(state[part])
+        for optimizer, saved in zip(self.optimizers, state.get("optimizers", ()), strict=bool(state)):
+            for group in saved["param_groups"]:
+                group["capturable"] = self.on_gpu
             optimizer.load_state_dict(saved)
+        for group in self._groups():
+            group["capturable"] = self.on_gpu  # its step count, too, is then on the device
 
     def save(self) -> None:
         """Write the resumable state."""
@@ -100,22 +119,39 @@ class Run:
 
     def descend(self, loss: torch.Tensor, rate: float) -> None:
         """One step of every optimiser down the gradient of `loss` with the learning rate `rate`."""
+        self._announce(rate)
+        self._descend(loss)
+        self.step += 1
+
+    def _announce(self, rate: float) -> None:
+        """Put down what differs from step to step."""
+        for group in self._groups():
+            if self.on_gpu:
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+        self._kept.fill_(min(self.recipe.ema_decay, (self.step + 1) / (self.step + 10)) if self.step else 0)
+
+    def _descend(self, loss: torch.Tensor) -> None:
         loss.backward()
         if self.clip < math.inf:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
         for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = rate
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        self.average.update_parameters(self.model)
-        self.step += 1
+        follow(self.average, self.model, self._kept)
+        self._loss += loss.detach()
+
+    def _learn(self, loss_of: Loss) -> None:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.on_gpu):
+            loss = loss_of(self.model)
+        self._descend(loss)
 
     def fit(
         self,
         steps: int,
         rate_at: Callable[[int], float],
-        loss_of: Callable[[nn.Module], torch.Tensor],
+        loss_at: Callable[[int], Loss],
         measure: Callable[[nn.Module], dict],
         every: int,
     ) -> None:
@@ -124,31 +160,69 @@ class Run:
         Args:
             steps: of the whole run.
             rate_at: the learning rate at a step.
-            loss_of: a scalar from the model. It draws from torch's global generators, which are seeded by the step:
-                so a resumed run is the same run. It should not wait for the GPU, which then never waits for it.
+            loss_at: what a step minimises, a scalar from the model; one function for all steps of a kind. It draws from
+                torch's global generators, which are seeded by the step: so a resumed run is the same run. On a GPU it
+                is recorded, see `Repeated`.
             measure: figures for the log, from the averaged model in eval mode.
             every: steps between two rows of the log.
         """
         if self.step < steps and (here := words_for(self.device)) not in self.devices:
             self.devices.append(here)
-        on_gpu = self.device.type == "cuda" and torch.cuda.is_available()
-        started, losses = time.perf_counter(), []
+        torch.backends.cudnn.benchmark = True  # a GPU's convolutions by the clock: rules fail where channels are few
+        self.model.train()
+        self.average.eval()
+        kinds: dict[Loss, Callable[[], None]] = {}
+        started, before = time.perf_counter(), self.step
         while self.step < steps:
             torch.manual_seed(self.recipe.seed * 1_000_003 + self.step)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=on_gpu):
-                loss = loss_of(self.model.train())
-            self.descend(loss, rate_at(self.step))
-            losses.append(loss.detach())
+            self._announce(rate_at(self.step))
+            if (loss_of := loss_at(self.step)) not in kinds:
+                learn = partial(self._learn, loss_of)
+                kinds[loss_of] = Repeated(learn) if self.on_gpu else learn
+            kinds[loss_of]()
+            self.step += 1
             if self.step % every == 0 or self.step == steps:
                 with torch.inference_mode():
-                    figures = measure(self.average.eval().module)
-                seconds = round(time.perf_counter() - started, 1)
-                row = {"train_loss": torch.stack(losses).mean().item()} | figures
+                    figures = measure(self.average)
+                row = {"train_loss": self._loss.item() / (self.step - before)} | figures
                 rounded = {key: round(float(value), 5) for key, value in row.items()}
+                seconds = round(time.perf_counter() - started, 1)
                 self.rows.append({"step": self.step} | rounded | {"seconds": seconds})
                 log.info("%s", self.rows[-1])
                 self.save()
-                started, losses = time.perf_counter(), []
+                self._loss.zero_()
+                started, before = time.perf_counter(), self.step
+
+
+class Repeated:
+    """Something done again and again on a GPU, recorded as a CUDA graph: its kernels, which take less time than a
+    processor needs to start them one by one, then start all at once (https://docs.pytorch.org/docs/stable/notes/cuda.html).
+
+    What is done is the same, chance included. But it is the same kernels on the same memory each time: so it must
+    not wait for the GPU to read a number, nor depend on anything that changes but tensors in their places and the state
+    of the global generators.
+
+    The first times nothing is recorded: libraries choose their kernels, and optimisers make their state.
+    """
+
+    UNRECORDED = 3
+
+    def __init__(self, act: Callable[[], None]):
+        self.act, self.times, self.stream = act, 0, torch.cuda.Stream()
+        self.graph = torch.cuda.CUDAGraph()
+
+    def __call__(self) -> None:
+        self.times += 1
+        if self.times <= self.UNRECORDED:
+            self.stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(self.stream):
+                self.act()
+            torch.cuda.current_stream().wait_stream(self.stream)
+            return
+        if self.times == self.UNRECORDED + 1:
+            with torch.cuda.graph(self.graph, stream=self.stream):
+                self.act()
+        self.graph.replay()
 
 
 def warmup_cosine(step: int, total: int, warmup: int) -> float:
@@ -159,21 +233,30 @@ def warmup_cosine(step: int, total: int, warmup: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-def ema(model: nn.Module, decay: float) -> AveragedModel:
-    """An exponential moving average of the weights; BatchNorm's statistics are averaged too.
+@torch.no_grad()
+def follow(average: nn.Module, model: nn.Module, kept: torch.Tensor) -> None:
+    """Move the weights and running statistics of `average` towards the model's; a share `kept`, 0 to 1, stays."""
+    pairs = [*zip(average.parameters(), model.parameters(), strict=True)]
+    for mean, now in zip(average.buffers(), model.buffers(), strict=True):
+        if now.is_floating_point():
+            pairs.append((mean, now))
+        else:
+            mean.copy_(now)
+    means, latest = map(list, zip(*pairs, strict=True))
+    ways = torch._foreach_sub(latest, means)
+    torch._foreach_mul_(ways, 1 - kept)
+    torch._foreach_add_(means, ways)
 
-    Of n weights so far it keeps (n + 1) / (n + 10) at most, as diffusers' `EMAModel` does: so the first weights, which
-    know nothing, are forgotten early.
+
+class StackedMuon(torch.optim.Optimizer):
+    """Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/) over all matrices of a shape at a time: the
+    steps of `torch.optim.Muon` with `match_rms_adamw`, in a fraction of the kernels. It takes convolutions, too, as
+    matrices with a row for each channel that comes out.
     """
 
-    def update(averaged: list[torch.Tensor], now: list[torch.Tensor], count: torch.Tensor) -> None:
-        get_ema_multi_avg_fn(min(decay, (count.item() + 1) / (count.item() + 10)))(averaged, now, count)
-
-    return AveragedModel(model, multi_avg_fn=update, use_buffers=True)
-
-
-class StackedMuon(torch.optim.Muon):
-    """Muon that takes all matrices of one shape at a time: the same steps, in a fraction of the kernels."""
+    def __init__(self, params: Iterable[nn.Parameter], lr: float, weight_decay: float = 0.0):
+        newton_schulz = {"ns_coefficients": (3.4445, -4.775, 2.0315), "ns_steps": 5, "eps": 1e-7}
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": 0.95, **newton_schulz})
 
     @torch.no_grad()
     def step(self) -> None:
@@ -187,9 +270,10 @@ class StackedMuon(torch.optim.Muon):
                 gradients = torch.stack([p.grad for p in matrices])
                 momenta = [self._momentum(p) for p in matrices]
                 torch._foreach_lerp_(momenta, list(gradients), 1 - group["momentum"])
-                turned = orthogonalised(gradients.lerp(torch.stack(momenta), group["momentum"]), group)
+                turned = orthogonalised(gradients.lerp(torch.stack(momenta), group["momentum"]).flatten(2), group)
+                turned = turned * (group["lr"] * 0.2 * max(turned.shape[1:]) ** 0.5)
                 torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
-                torch._foreach_add_(matrices, list(turned), alpha=-group["lr"] * 0.2 * max(shape) ** 0.5)
+                torch._foreach_sub_(matrices, list(turned.unflatten(2, shape[1:])))
 
     def _momentum(self, p: torch.Tensor) -> torch.Tensor:
         if "momentum_buffer" not in self.state[p]:
@@ -210,20 +294,20 @@ def orthogonalised(matrices: torch.Tensor, group: dict) -> torch.Tensor:
 
 
 def hybrid_optimizers(
-    model: nn.Module, lr: float, weight_decay: float, blocks: str = ".layer"
+    model: nn.Module, lr: float, weight_decay: float, blocks: str = ".layer", betas: tuple[float, float] = (0.9, 0.999)
 ) -> list[torch.optim.Optimizer]:
     """Muon for the hidden matrices, the weights with `blocks` in their name, and AdamW for everything else.
 
-    Muon orthogonalises the update of a matrix (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/).
     Embeddings, biases, norms, tables of shifts and scales and the classifier are no matrices between hidden layers:
-    AdamW takes them.
+    AdamW takes them. The weights of convolutions are matrices, too, see `StackedMuon`.
     """
-    hidden = [p for name, p in model.named_parameters() if p.ndim == 2 and blocks in name and name.endswith("weight")]
+    weights = [(name, p) for name, p in model.named_parameters() if name.endswith("weight")]
+    hidden = [p for name, p in weights if p.ndim in (2, 4) and blocks in name]
     taken = {id(p) for p in hidden}
     other = [p for p in model.parameters() if id(p) not in taken]
     return [
-        StackedMuon(hidden, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(other, lr=lr, weight_decay=0.0, fused=True),
+        StackedMuon(hidden, lr=lr, weight_decay=weight_decay),
+        torch.optim.AdamW(other, lr=lr, betas=betas, weight_decay=0.0, fused=True),
     ]
 
 
@@ -248,16 +332,6 @@ def stratified_times(count: int, device: torch.device, times: int = 1000) -> tor
 def noise_table(scheduler: SchedulerMixin, device: torch.device) -> torch.Tensor:
     """The shares of signal and noise at each time of a schedule, (2, times), on a device: a step looks them up."""
     return torch.stack(signal_and_noise(scheduler, torch.arange(len(scheduler.alphas_cumprod)))).to(device)
-
-
-def quicken(*parts: nn.Module) -> None:
-    """On a GPU, compile networks for the shapes they meet: the small kernels of a miniature cost more to start than to
-    run. On a processor nothing is changed, since compiled code was six times slower there.
-    """
-    torch.backends.cudnn.benchmark = True  # of a GPU's convolutions: by the clock, since rules fail for few channels
-    for part in parts:
-        if next(part.parameters()).is_cuda and torch.cuda.is_available():
-            part.compile(dynamic=False)
 
 
 def cached(path: Path, make: Callable[[], dict]) -> dict:

@@ -35,13 +35,13 @@ from tutorial_utils.measures.metrics import (
 )
 from tutorial_utils.networks.uvit import UViT, load_uvit
 from tutorial_utils.recipes.training import (
+    Loss,
     Run,
     cached,
     command,
     hybrid_optimizers,
     minutes_of,
     noise_table,
-    quicken,
     save_state,
     stratified_times,
     warmup_cosine,
@@ -63,7 +63,7 @@ class Recipe:
     embed_dim: int = 160
     depth: int = 6
     num_heads: int = 5
-    steps: int = 14_100
+    steps: int = 24_800
     batch_size: int = 1_024
     warmup: int = 300
     lr: float = 2e-3
@@ -125,16 +125,18 @@ def train(recipe: Recipe, vae: AutoencoderKL, work: Path, device: torch.device) 
     torch.manual_seed(recipe.seed)
     network = build(recipe).to(device)
     run = Run(work / "uvit.pt", network, hybrid_optimizers(network, recipe.lr, recipe.weight_decay, "block"), recipe)
-    quicken(network)
     judge = load_judge()
     reference = stills(grey[:2_000])
     kept = {round(share * recipe.steps): share for share in recipe.kept_after}
 
     def loss(network: nn.Module) -> Tensor:
-        if run.step in kept:
-            save_state(snapshot(work, kept[run.step]), run.average.module.state_dict())
         chosen = torch.randint(len(latents), (recipe.batch_size,), device=device)
         return loss_of(network, latents[chosen], labels[chosen], recipe)
+
+    def loss_at(step: int) -> Loss:
+        if step in kept:
+            save_state(snapshot(work, kept[step]), run.average.state_dict())
+        return loss
 
     def measure(network: UViT) -> dict:
         images, wanted = garments(by_class.sampler(network, vae), 500)
@@ -146,7 +148,7 @@ def train(recipe: Recipe, vae: AutoencoderKL, work: Path, device: torch.device) 
     run.fit(
         recipe.steps,
         rate_at=lambda step: recipe.lr * warmup_cosine(step, recipe.steps, recipe.warmup),
-        loss_of=loss,
+        loss_at=loss_at,
         measure=measure,
         every=max(1, recipe.steps // 8),
     )
@@ -263,7 +265,7 @@ def gaussian_latents(latents: Tensor, labels: Tensor, wanted: Tensor) -> Tensor:
 
 def export(run: Run, vae: AutoencoderKL, out: Path) -> None:
     """Write the checkpoint as `save_pretrained` does, with its card, its curve and its measurements."""
-    run.average.module.cpu().half().save_pretrained(out)
+    run.average.cpu().half().save_pretrained(out)
     network = load_uvit(out)  # what ships is what is judged, in single precision again
     metrics = judge_samples(network, vae) | {
         "training_minutes": minutes_of(run.rows),

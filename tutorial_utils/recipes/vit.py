@@ -236,9 +236,9 @@ class EpochRun(Run):
 
     def _finish_epoch(self, epoch, loss, held_out, logits_of, device, seconds) -> None:
         self.average.eval()
-        score = accuracy(lambda x: logits_of(self.average.module, x), held_out, device)
+        score = accuracy(lambda x: logits_of(self.average, x), held_out, device)
         if score >= self.best["held_out_accuracy"]:
-            weights = copy.deepcopy(self.average.module.state_dict())
+            weights = copy.deepcopy(self.average.state_dict())
             self.best = {"held_out_accuracy": score, "weights": weights}
         row = {"network": self.name, "epoch": epoch + 1, "train_loss": round(loss, 5), "held_out_accuracy": score}
         self.rows.append(row | {"seconds": round(seconds, 1)})
