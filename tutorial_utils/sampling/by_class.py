@@ -29,7 +29,7 @@ from tutorial_utils.sampling.sampler import Sampler
 
 SETTINGS = {
     # guided at low noise too, samples are further from real ones
-    "mini": Settings(steps=16, guidance_interval=(0.5, math.inf)),
+    "mini": Settings(steps=16, guidance_scale=1.5, guidance_interval=(0.5, math.inf)),
     "full": Settings(scheduler="dpm-single", steps=25, guidance_scale=4.0),  # the published demo's
 }
 """The lesson's settings at each scale."""
