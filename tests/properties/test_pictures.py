@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from strategies import REFUSED, attempt, texts
 
-from tutorial_utils.datasets import images
+from tutorial_utils.datasets import containers, images
 
 pytestmark = pytest.mark.filterwarnings("error")  # none reaches a notebook
 
@@ -152,3 +152,10 @@ def test_a_format_for_which_pillow_would_start_a_program_is_refused(monkeypatch)
 @given(mode=st.sampled_from(["RGB", "L"]), width=st.integers(1, 50), height=st.integers(1, 50), seed=st.integers(0, 9))
 def test_any_picture_becomes_a_square_grey_garment(mode, width, height, seed):
     assert_usable(noise(mode, width, height, seed).convert("RGB"))
+
+
+@given(
+    content=st.binary(max_size=60), kind=st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8", b"RIFF\0\0\0\0WEBP"])
+)
+def test_no_bytes_are_too_much_for_whoever_looks_for_pixels(content, kind):
+    assert attempt(containers.pixels_alone, kind + content).startswith(kind[:4])

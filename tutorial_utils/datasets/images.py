@@ -5,6 +5,7 @@ Arguments that are not as described are a ValueError, which names them.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import warnings
 from pathlib import Path
@@ -14,7 +15,8 @@ import numpy as np
 from einops import rearrange
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from tutorial_utils import require
+from tutorial_utils import failures, require
+from tutorial_utils.datasets.containers import pixels_alone
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,11 +41,13 @@ def load_picture(source: str | Path | bytes) -> Image.Image:
         ValueError: it is not a picture, is cut short, or is too small or too large; the message names it.
     """
     if isinstance(source, bytes):
-        name, file = f"the uploaded file of {len(source):,} bytes", io.BytesIO(source)
+        name, content = f"the uploaded file of {len(source):,} bytes", source
     else:
-        name, file = str(source), _existing(source)
-        if file is None:
+        name, path = str(source), _existing(source)
+        if path is None:
             raise FileNotFoundError(f"There is no picture at {name}: check the path, relative to {Path.cwd().name}/.")
+        content = path.read_bytes()
+    file = io.BytesIO(pixels_alone(content))
     try:
         with warnings.catch_warnings(action="ignore"):  # Pillow's, of what is refused here or does not matter
             picture = Image.open(file, formats=FORMATS)
@@ -53,6 +57,8 @@ def load_picture(source: str | Path | bytes) -> Image.Image:
     except UnidentifiedImageError as error:
         raise ValueError(f"{name} is not a picture that can be read: save it as PNG or JPEG.") from error
     except Exception as error:  # a damaged file makes Pillow raise a dozen types
+        if failures.is_memory(error):
+            raise
         raise ValueError(f"{name} could not be read as a picture: {error or type(error).__name__}") from error
     if upright is None:
         raise ValueError(
@@ -75,7 +81,10 @@ def _upright(picture: Image.Image) -> Image.Image:
     """RGB, turned as the camera held it, and no larger than we keep."""
     if picture.mode not in ("1", "P"):  # these have nothing between their colours, and would be scaled badly
         picture.thumbnail((KEPT, KEPT))
-    picture = _as_rgb(ImageOps.exif_transpose(picture))
+    picture.load()  # so that what follows is no fault of the pixels
+    with contextlib.suppress(Exception):  # which way is up is a note like any other: if it is damaged, as it is
+        picture = ImageOps.exif_transpose(picture)
+    picture = _as_rgb(picture)
     picture.thumbnail((KEPT, KEPT))
     return picture
 
