@@ -5,6 +5,7 @@ Arguments that are not as described are a ValueError, which names them.
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -65,10 +66,10 @@ def progress(total: int) -> Callable[[int, str], None]:
     """
     require.whole("total", total, 0)
     bar = ipywidgets.IntProgress(max=total)
-    words = ipywidgets.Label()
+    words = ipywidgets.HTML()  # a Label would make formulas of what stands between two dollars
     display(ipywidgets.HBox([bar, words]))
 
     def show(done: int, text: str) -> None:
-        bar.value, words.value = done, f"{done} of {total}, {text}"
+        bar.value, words.value = done, html.escape(f"{done} of {total}, {text}")
 
     return show

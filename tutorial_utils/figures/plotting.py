@@ -8,11 +8,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import matplotlib
 import matplotlib.ticker as ticker
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
+from matplotlib.text import Text
 
 from tutorial_utils.networks.patches import Size, as_pair, patch_grid, unpatchify
 
@@ -20,6 +23,8 @@ ACCENT, SECOND, QUIET, INK = "#d1495b", "#00798c", "#9aa5b1", "#30475e"
 """The colours of every plot: what to look at, what to compare it with, everything else, and dark boxes."""
 
 DPI = 90
+
+matplotlib.rcdefaults()  # the figures look as here, whatever somebody's matplotlibrc says
 
 
 class LessonFigure(Figure):
@@ -31,6 +36,19 @@ class LessonFigure(Figure):
     """
 
     description = "figure"
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Draw all texts as they were typed: a prompt or a name with dollars is no formula. Powers of ten are."""
+        powers = {
+            label
+            for ax in self.findobj(Axes)
+            for axis in (ax.xaxis, ax.yaxis)
+            if isinstance(axis.get_major_formatter(), ticker.LogFormatter)
+            for label in axis.get_ticklabels(which="both")
+        }
+        for text in self.findobj(Text):
+            text.set_parse_math(text in powers)
+        super().draw(renderer)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         buffer = io.BytesIO()

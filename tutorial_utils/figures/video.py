@@ -19,9 +19,9 @@ import numpy as np
 from einops import repeat
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.transforms import IdentityTransform
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageSequence, PngImagePlugin
 
-from tutorial_utils import files
+from tutorial_utils import failures, files
 from tutorial_utils.figures.plotting import ACCENT, DPI, LessonFigure
 
 LARGEST = 10_000
@@ -112,6 +112,25 @@ class Animation:
         result = subprocess.run([ffmpeg, "-v", "error", *source, *target], input=frames.tobytes(), capture_output=True)
         if result.returncode:
             raise OSError(f"ffmpeg could not write the video: {result.stderr.decode(errors='replace').strip()}")
+
+
+def plays(path: Path) -> bool:
+    """Whether a .png, .gif or .mp4 is there, and can be read to its end."""
+    if not path.is_file():
+        return False
+    if path.suffix.lower() == ".mp4":
+        ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
+        result = subprocess.run([ffmpeg, "-v", "error", "-i", str(path), "-f", "null", "-"], capture_output=True)
+        return result.returncode == 0 and not result.stderr
+    try:
+        with Image.open(path) as picture:
+            for frame in ImageSequence.Iterator(picture):
+                frame.load()
+        return True
+    except Exception as error:  # a damaged file makes Pillow raise a dozen types
+        if failures.is_systems(error):
+            raise
+        return False
 
 
 def animate(
