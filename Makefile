@@ -13,8 +13,8 @@ test: setup  ## unit tests, notebook hygiene, and every notebook cell by cell
 deep: setup  ## lessons as a whole where make test runs a part: on a pretended GPU, and in half precision
 	@$(RUN) pytest -m deep tests
 
-lab: setup  ## open JupyterLab on the lessons
-	@$(RUN) jupyter lab notebooks
+lab: setup  ## open JupyterLab on your own copies of the lessons, in work/
+	@$(RUN) tutorial_utils lab
 
 refresh: setup  ## execute the notebooks in place, to commit their new outputs
 	@$(RUN) tutorial_utils run --in-place

@@ -1,6 +1,7 @@
 """What tests of every kind share."""
 
 import pytest
+from hub import closed_port
 
 import tutorial_utils  # noqa: F401  before torch, which the tests import first: see `tutorial_utils.openmp`
 from tutorial_utils.assets import store
@@ -12,6 +13,17 @@ def no_course_variables(monkeypatch):
     monkeypatch.setattr(store, "COURSE", store.COURSE)  # whatever a test puts in its place
     for variable in ("TUTORIAL_SCALE", "TUTORIAL_DATA", "TUTORIAL_DEVICE"):
         monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.fixture
+def own_world(tmp_path, monkeypatch):
+    """A course of the test's own, all in `tmp_path`, which `write_manifest` describes; and no network but a `Hub`."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    monkeypatch.setenv("MODELSCOPE_ENDPOINT", closed_port())
+    monkeypatch.setenv("HF_ENDPOINT", closed_port())
+    for client in ("MODELSCOPE_CACHE", "MODELSCOPE_HOME", "HF_HOME"):  # what the clients keep for themselves
+        monkeypatch.setenv(client, str(tmp_path / "clients"))
+    monkeypatch.setattr(store, "COURSE", store.Store((), tmp_path / "data", tmp_path / "own"))
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,9 @@ A name that fits no notebook, and a file that is none, are a ValueError.
 
 from __future__ import annotations
 
+import contextlib
 import re
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -15,15 +17,17 @@ from pathlib import Path
 
 import nbformat
 import psutil
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbclient.output_widget import OutputWidget
 from nbformat import NotebookNode
 
-from tutorial_utils import files, require
+from tutorial_utils import failures, files, require
 from tutorial_utils.checks import MARK
+from tutorial_utils.working import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -74,6 +78,7 @@ def execute(path: Path, progress: Callable[[int, int], None]) -> tuple[NotebookN
         notebook,
         timeout=None,
         kernel_name="python3",
+        kernel_manager_class=OwnKernel,
         record_timing=False,
         extra_arguments=["--log-level=ERROR"],  # a hint on encrypting loopback connections helps no learner
         resources={"metadata": {"path": str(path.parent)}},
@@ -89,9 +94,25 @@ def execute(path: Path, progress: Callable[[int, int], None]) -> tuple[NotebookN
             error = f"under '{heading_above(notebook, at)}': {failure.ename}: {failure.evalue}"
         except DeadKernelError:
             error = f"under '{heading_above(notebook, at)}': the kernel died, as it does when memory runs out"
+        except RuntimeError as failure:
+            error = f"before its first cell: {require.shortened(failure, 200)}"
     strip_widgets(notebook)
     seconds = time.perf_counter() - started
     return notebook, Outcome(path.stem, seconds, memory.peak / 1e9, count_facts(notebook), error)
+
+
+class OwnKernels(KernelSpecManager):
+    """The kernel of this very Python under the name python3, whatever other kernels are on Jupyter's path."""
+
+    def _kernel_dirs_default(self) -> list[str]:
+        return []
+
+
+class OwnKernel(AsyncKernelManager):
+    """Starts it."""
+
+    def _kernel_spec_manager_default(self) -> OwnKernels:
+        return OwnKernels()
 
 
 def _execute(client: NotebookClient) -> None:
@@ -116,9 +137,11 @@ def _execute(client: NotebookClient) -> None:
 def read_notebook(path: Path) -> NotebookNode:
     """A notebook in the present format."""
     try:
-        notebook = nbformat.read(path, as_version=4)
+        notebook = nbformat.reads(files.edited_text(path), as_version=4)
         nbformat.validate(notebook)
     except Exception as error:  # those of files, of JSON, and of every version of the format
+        if failures.is_memory(error):
+            raise
         reason = require.shortened(error, 200) or type(error).__name__
         raise ValueError(f"{path} could not be read as a notebook: {reason}") from error
     return notebook
@@ -189,6 +212,22 @@ def strip_widgets(notebook: NotebookNode) -> None:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
+
+
+def known_places() -> list[str]:
+    """Folders of this machine that an output may name, the longest first."""
+    places = [ROOT, Path(tempfile.gettempdir())]
+    with contextlib.suppress(RuntimeError):  # there is no home
+        places.append(Path.home())
+    return sorted({str(place) for place in places if len(place.parts) > 1}, key=len, reverse=True)
+
+
+def hide_places(notebook: NotebookNode) -> None:
+    """Leave only "…" of where a notebook was executed: nobody else's folders have these names."""
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
+        for texts, key in ((output, "text"), *((output.get("data", {}), kind) for kind in ("text/plain", "text/html"))):
+            for place in known_places() if key in texts else ():
+                texts[key] = re.sub(re.escape(place) + r"(?=([\\/])?)", lambda end: "…" if end[1] else "…/", texts[key])
 
 
 def write_notebook(notebook: NotebookNode, path: Path) -> None:

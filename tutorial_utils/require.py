@@ -18,6 +18,9 @@ UNIT = (0.0, 1.0)
 FINITE = (-math.inf, math.inf)
 """Bounds of anything that is a number at all."""
 
+LONGEST_LINE = 500
+"""Characters of a reason. What is longer lists something, such as the thousand weights of another network."""
+
 SLACK = 1e-3
 """So far beyond its bounds a float may be, for resampling and half precision round."""
 
@@ -65,9 +68,17 @@ def whole(name: str, value: int, least: int, most: int | None = None) -> int:
 
 
 def shortened(message: object, width: int = 300) -> str:
-    """A message on one line, of at most so many characters: libraries can have a thousand lines to say."""
-    line = " ".join(str(message).split())
-    return line if len(line) <= width else f"{line[: width - 1]}…"
+    """A message on one line: libraries can have a thousand lines to say, and the last of them says why.
+
+    If it has more than `width` characters, it is cut after its beginning. Its last line is kept whole, if that has less
+    than `LONGEST_LINE`; and of a message in a single line as much of its end as of its beginning.
+    """
+    lines = [" ".join(line.split()) for line in str(message).splitlines() if line.strip()]
+    whole = " ".join(lines)
+    if len(whole) <= width:
+        return whole
+    end = lines[-1] if len(lines) > 1 and len(lines[-1]) <= LONGEST_LINE else whole[-(width // 2) :]
+    return f"{whole[: max(width // 2, width - len(end)) - 3].rstrip()} … {end.lstrip()}"
 
 
 def _require_layout(name: str, values: Tensor, layout: str, least: int, kind: str, is_kind: bool) -> None:

@@ -113,3 +113,11 @@ def test_an_incomplete_folder_of_either_layout_is_refused(tmp_path, content):
         assert attempt(model.transformer_config) is REFUSED
         assert attempt(model.load, torch.float32) is REFUSED
     assert attempt(latte_model.load_pipeline, tiny_latte.configured(tmp_path), "mini", CPU) is REFUSED
+
+
+@given(name=st.sampled_from(sorted(diffusion.SCHEDULERS)), steps=st.integers(-2, 1_002))
+def test_any_steps_give_falling_times_or_are_refused(name, steps):
+    scheduler = diffusion.make_scheduler(name)
+    if attempt(diffusion.set_timesteps, scheduler, steps) is not REFUSED:
+        times = scheduler.timesteps.tolist()
+        assert sorted(times, reverse=True) == times and len({*times}) == len(times)

@@ -165,7 +165,7 @@ def test_what_is_no_mapping_in_yaml_is_refused_in_one_line(tmp_path, content, me
 
 def test_what_cannot_be_read_is_refused(tmp_path):
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\xfa")
-    for name, why in (("none.yaml", "No such file"), ("bytes.yaml", "not text"), ("", "Is a directory")):
+    for name, why in (("none.yaml", "No such file"), ("bytes.yaml", "not text in UTF-8"), ("", "Is a directory")):
         with pytest.raises(ValueError, match=f"cannot be read: .*{why}"):
             load_config(tmp_path / name)
 

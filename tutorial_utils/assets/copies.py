@@ -1,4 +1,4 @@
-"""Copies of assets on this machine: are they sound, where did they come from, and is there room for one?
+"""Copies of assets on this machine: are they sound, and where did they come from?
 
 A stamp, with every file's size and SHA-256, says that a folder was verified: from then on only sizes are compared,
 until more is asked for. A folder without one, copied by hand, is verified as far as the manifest allows.
@@ -9,12 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tutorial_utils import files
+from tutorial_utils import failures, files
 from tutorial_utils.assets.manifest import Asset, AssetFile, Edition
 
 STAMP = ".complete.json"
@@ -64,18 +63,32 @@ class Copy:
             return 0
         return max(0, self.asset.size_bytes - files.size_of(self.folder) - files.size_of(self.draft.folder))
 
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a folder, be it one that may not be read."""
+        try:
+            return self.folder.is_dir()
+        except OSError:
+            return True
+
     def problems(self) -> dict[Path, str]:
         """What is wrong; quick if there is a stamp, for then only sizes are compared."""
-        if not self.folder.is_dir():
+        if not self.is_there:
             return {self.folder: f"{self.folder} does not exist."}
-        stamp = self.stamp
-        return self._stamp_problems(stamp, rehash=False) if stamp else self.manifest_problems()
+        return self._found(rehash=False)
 
     def damage(self) -> dict[Path, str]:
         """What is wrong, found by hashing every file again and comparing it with the stamp and the manifest."""
-        stamp = self.stamp
-        stamped = self._stamp_problems(stamp, rehash=True) if stamp else {}
-        return stamped | self.manifest_problems()
+        return self._found(rehash=True)
+
+    def _found(self, rehash: bool) -> dict[Path, str]:
+        try:
+            stamp = self.stamp
+            stamped = self._stamp_problems(stamp, rehash) if stamp else {}
+            return stamped | (self.manifest_problems() if rehash or not stamp else {})
+        except OSError as error:  # somebody else's, or a disk that fails
+            path = Path(error.filename or self.folder)
+            return {path: f"{path} cannot be read: {failures.reason(error)}."}
 
     def manifest_problems(self) -> dict[Path, str]:
         """What the manifest, and the files' own formats, can say against the files."""
@@ -100,14 +113,18 @@ class Copy:
 
     def adopt(self) -> None:
         """Stamp a sound folder that has no stamp, where it can be written to."""
-        if self.stamp is None and writable(self.folder):
+        if self.stamp is None and files.writable(self.folder):
             self.write_stamp(BY_HAND)
 
     @property
     def remedy(self) -> str:
         """How to have damaged files again, in a line."""
         if self.asset.kind == "bundled":
-            return f"Restore what the repository holds: git checkout -- data/{self.asset.folder}"
+            place = f"data/{self.asset.folder}"
+            root = self.folder.parents[len(Path(self.asset.folder).parts)]
+            if (root / ".git").exists() and shutil.which("git"):
+                return f"Restore what the repository holds: git checkout -- {place}"
+            return f"Unpack the course's archive once more, and put its folder {place} in the place of {self.folder}."
         command = f"python -m tutorial_utils assets verify {self.asset.name} --scale {self.asset.scale} --repair"
         return f"Download again just what is damaged: {command}"
 
@@ -172,26 +189,3 @@ def _read_json(path: Path) -> object | None:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-
-
-# --- Is there room? -----------------------------------------------------------------------------------------------
-
-
-def writable(folder: Path) -> bool:
-    """Whether files can be put into a folder, or into the one where it would be created."""
-    # Trying is the only test that holds for administrators, network shares and Windows alike.
-    try:
-        with tempfile.TemporaryFile(dir=_nearest(folder)):
-            return True
-    except OSError:
-        return False
-
-
-def free_bytes(folder: Path) -> int:
-    """The space that is free on the disk of a folder, which need not exist yet."""
-    return shutil.disk_usage(_nearest(folder)).free
-
-
-def _nearest(folder: Path) -> Path:
-    """A folder, or the one in which it would be created."""
-    return next((path for path in (folder, *folder.parents) if path.exists()), folder)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tutorial_utils import require, runtime
+from tutorial_utils import failures, require, runtime
 from tutorial_utils.assets import store
 from tutorial_utils.assets.copies import Copy
 from tutorial_utils.datasets import organs
@@ -120,5 +120,7 @@ def _read_array(path: Path, key: str) -> np.ndarray:
         with zipfile.ZipFile(path) as archive, archive.open(f"{key}.npy") as member:
             return np.lib.format.read_array(member, allow_pickle=False)
     except Exception as error:  # a damaged file makes zipfile and numpy raise a dozen types
+        if failures.is_memory(error):
+            raise
         reason = f"{type(error).__name__}: {error}"
         raise ValueError(f"{path} could not be read as OrganMNIST3D: {reason}. Fetch the file again.") from error

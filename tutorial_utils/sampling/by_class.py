@@ -21,6 +21,7 @@ from tutorial_utils import files, require, runtime
 from tutorial_utils.assets.store import fetch
 from tutorial_utils.datasets.fashion_mnist import FASHION_CLASSES
 from tutorial_utils.datasets.images import grid
+from tutorial_utils.figures.video import plays
 from tutorial_utils.networks import checkpoints
 from tutorial_utils.networks.uvit import UViT, load_uvit
 from tutorial_utils.sampling import shards
@@ -115,11 +116,14 @@ def sample_to_folder(
 ) -> None:
     """Write `samples.npz` and `grid.png`: one sample for each label, in order. See `Sampler.fill`."""
 
-    def finish(images: np.ndarray) -> dict[str, np.ndarray]:
-        with files.draft(out / "grid.png") as partial:
-            Image.fromarray(grid(images)).save(partial, "PNG")
+    def finish(images: np.ndarray) -> shards.Saved:
         return {"images": images, "labels": np.array(labels)}
+
+    def complete(saved: shards.Saved) -> None:
+        if not plays(out / "grid.png"):
+            with files.draft(out / "grid.png") as partial:
+                Image.fromarray(grid(saved["images"])).save(partial, "PNG")
 
     request = {"labels": list(labels), "seed": seed, "batch_size": sampler.batch_size} | asdict(settings)
     asked = torch.tensor(labels, dtype=torch.int64)
-    sampler.fill(out, request, asked, seed, settings, finish, progress=progress)
+    sampler.fill(out, request, asked, seed, settings, finish, complete, progress=progress)

@@ -14,6 +14,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import diffusers
 import numpy as np
@@ -247,8 +248,31 @@ def sample(
     for name, values in (("labels", labels), ("sources", sources)):
         if values is not None and len(values) != len(noise):
             raise ValueError(f"{len(values)} {name} were given for {len(noise)} samples.")
-    scheduler.set_timesteps(steps, device=noise.device)
+    set_timesteps(scheduler, steps, noise.device)
     return _steps(network, scheduler, noise, labels, settings, null_label, sources)
+
+
+def set_timesteps(scheduler: SchedulerMixin, steps: int, device: torch.device | None = None) -> None:
+    """Let a scheduler choose its times, and make sure that they fall, and lie within its schedule.
+
+    With some numbers of steps rounding gives a time twice, or one beyond the end: solvers divide by the distance of
+    two, and what they make is not a number. It raises a ValueError that names the next number of steps that can be had.
+    """
+    require.whole("steps", steps, 1, scheduler.config.num_train_timesteps)
+    possible = next((fewer for fewer in range(steps, 0, -1) if _are_distinct(scheduler, fewer)), None)
+    if possible != steps:
+        raise ValueError(f"steps={steps}: {type(scheduler).__name__} has no such times here: choose {possible} steps.")
+    scheduler.set_timesteps(steps, device=device)
+
+
+def _are_distinct(scheduler: SchedulerMixin, steps: int) -> bool:
+    try:
+        scheduler.set_timesteps(steps)
+    except ValueError:
+        return False
+    times = scheduler.timesteps.tolist()
+    within = all(0 <= time < scheduler.config.num_train_timesteps for time in times)
+    return within and all(later < earlier for earlier, later in pairwise(times))
 
 
 @torch.no_grad()

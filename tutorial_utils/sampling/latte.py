@@ -24,7 +24,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from tutorial_utils import files, require
 from tutorial_utils.datasets.images import grid
-from tutorial_utils.figures.video import Animation
+from tutorial_utils.figures.video import Animation, plays
 from tutorial_utils.sampling import diffusion, shards
 from tutorial_utils.sampling.diffusion import Settings
 from tutorial_utils.sampling.latte_config import Config
@@ -38,6 +38,10 @@ DECODED_FRAMES = 8
 
 SHOWN_WIDTH = 256
 """Clips that are smaller are saved larger, without smoothing: players show 64 pixels as a stamp, or blur them."""
+
+
+SUFFIXES = (".mp4", ".gif", ".png")
+"""Of the files of a clip; the last is a sheet of its frames."""
 
 
 class PromptWarning(UserWarning):
@@ -217,13 +221,19 @@ def sample_to_folder(
         for k, text, video in zip(range(len(prompts))[numbers], prompts.texts[numbers], videos, strict=True):
             save_clip(video, out / file_stem(k, text), config.fps, text)
 
-    def finish(videos: np.ndarray) -> dict[str, np.ndarray]:
+    def finish(videos: np.ndarray) -> shards.Saved:
         return {"videos": videos, "prompts": np.array(prompts.texts)}
+
+    def complete(saved: shards.Saved) -> None:
+        for k, (text, video) in enumerate(zip(prompts.texts, saved["videos"], strict=True)):
+            stem = out / file_stem(k, text)
+            if not all(plays(stem.with_name(stem.name + suffix)) for suffix in SUFFIXES):
+                save_clip(video, stem, config.fps, text)
 
     # where weights lie does not change the clips, so a run may go on with other free memory
     request = config.model_dump(mode="json", exclude={"out", "cpu_offload"})
     labels, sampler = torch.arange(len(prompts)), replace(clips, batch_size=config.batch_size).sampler(prompts)
-    sampler.fill(out, request, labels, config.seed, config.settings, finish, keep, progress)
+    sampler.fill(out, request, labels, config.seed, config.settings, finish, complete, keep, progress)
 
 
 def save_clip(video: np.ndarray, stem: Path, fps: float, description: str) -> None:
@@ -236,9 +246,10 @@ def save_clip(video: np.ndarray, stem: Path, fps: float, description: str) -> No
     factor = max(1, SHOWN_WIDTH // video.shape[2])
     frames = repeat(video, "f h w c -> f (h a) (w b) c", a=factor, b=factor)
     animation = Animation(frames, fps, description)
-    for suffix in (".mp4", ".gif"):
+    *films, sheet = SUFFIXES
+    for suffix in films:
         animation.save(stem.with_name(stem.name + suffix))
-    with files.draft(stem.with_name(f"{stem.name}.png")) as partial:
+    with files.draft(stem.with_name(stem.name + sheet)) as partial:
         Image.fromarray(grid(video, columns=min(8, len(video)))).save(partial, "PNG")
 
 

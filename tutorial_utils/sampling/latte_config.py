@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, ValidationInfo, field_validator
 
+from tutorial_utils import files
 from tutorial_utils.sampling.diffusion import EVERYWHERE, SCHEDULERS, Settings
 
 Sentence = Annotated[str, StringConstraints(pattern=r"\S")]
@@ -92,10 +93,11 @@ def load_config(path: str | Path, options: Mapping[str, object] | None = None) -
         ValueError: the file cannot be read, is not YAML, or is wrong; with a line for each key that is wrong.
     """
     try:
-        with Path(path).open(encoding="utf-8") as file:
-            content = yaml.safe_load(file)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read: {getattr(error, 'strerror', 'it is not text')}.") from error
+        text = files.edited_text(Path(path))
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}.") from error
+    try:
+        content = yaml.safe_load(text)
     except Exception as error:  # the reader's own, and those of what it makes dates and numbers with
         raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(content, dict):

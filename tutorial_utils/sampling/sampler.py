@@ -79,7 +79,8 @@ class Sampler:
         labels: Tensor,
         seed: int,
         settings: Settings,
-        finish: Callable[[np.ndarray], dict[str, np.ndarray]],
+        finish: Callable[[np.ndarray], shards.Saved],
+        complete: Callable[[shards.Saved], None],
         keep: Callable[[slice, np.ndarray], None] = lambda numbers, samples: None,
         progress: shards.Progress = lambda done, total: None,
     ) -> None:
@@ -88,7 +89,7 @@ class Sampler:
         An interrupted run goes on from the batches that it has finished, and processes share them: see `shards.fill`.
 
         Args:
-            out, request, progress: see `shards.fill`.
+            out, request, complete, progress: see `shards.fill`.
             keep: called with the numbers of each batch and its samples, bytes (N, ..., H, W, 3), as soon as they are
                 there.
             finish: called with all samples at the end, returns what is to be saved beside their seeds.
@@ -106,7 +107,7 @@ class Sampler:
             keep(numbers, made)
             return made
 
-        def finished(samples: np.ndarray) -> dict[str, np.ndarray]:
+        def finished(samples: np.ndarray) -> shards.Saved:
             return finish(samples) | {"seeds": np.array(seeds)}
 
-        shards.fill(out, request, len(labels), self.batch_size, make, finished, progress)
+        shards.fill(out, request, len(labels), self.batch_size, make, finished, complete, progress)

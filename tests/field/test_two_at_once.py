@@ -1,0 +1,132 @@
+"""Two runs into one folder both end well, or the second is told who is at work; who was killed is in nobody's way."""
+
+import subprocess
+import sys
+import threading
+
+import pytest
+from commandline import REQUEST, assert_all_whole, run, tiny_networks
+
+from tutorial_utils import files, working
+from tutorial_utils.recipes import training
+
+SAMPLE = """
+import sys, time
+import torch
+from unittest import mock
+import commandline, models
+from tutorial_utils import __main__ as cli
+from tutorial_utils.sampling import by_class
+decode = by_class.decode
+by_class.decode = lambda *given: (print("at work", flush=True), time.sleep(float(sys.argv.pop(1))), decode(*given))[-1]
+with commandline.tiny_networks:
+    sys.argv[0] = "tutorial_utils"
+    sys.exit(cli.main())
+"""
+
+
+def start(seconds: float, *arguments: str) -> subprocess.Popen:
+    """A process of its own that samples with tiny networks, each batch of which takes so long."""
+    paths = [path for path in sys.path if "tests" in path]
+    code = f"import sys; sys.path[:0] = {paths!r}\n" + SAMPLE.replace("float(sys.argv.pop(1))", repr(seconds))
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, "-c", code, *arguments], **pipes)
+
+
+@tiny_networks
+def test_the_second_is_told_who_is_at_work_and_the_first_ends_well(tmp_path):
+    out = tmp_path / "out"
+    first = start(2, *REQUEST, str(out))
+    while "at work" not in first.stdout.readline():
+        assert first.poll() is None, first.communicate()
+    status, _, err = run(*REQUEST, str(out))
+    assert status == 1 and f"{out} is being filled by process {first.pid} on " in err.replace("\n", " ")
+    assert "wait for its end, or choose another folder" in err
+    assert first.communicate()[1] == "" and first.returncode == 0
+    assert_all_whole(out)
+    assert sorted(path.name for path in out.iterdir()) == ["grid.png", "request.json", "samples.npz"]
+    assert run(*REQUEST, str(out))[0] == 0  # what is finished is nobody's work
+
+
+@tiny_networks
+def test_who_was_killed_is_in_nobodys_way(tmp_path):
+    out = tmp_path / "out"
+    killed = start(60, *REQUEST, str(out))
+    while "at work" not in killed.stdout.readline():
+        assert killed.poll() is None, killed.communicate()
+    killed.kill()
+    killed.communicate()
+    assert run(*REQUEST, str(out))[0] == 0
+    assert_all_whole(out)
+
+
+def together(count: int, call) -> list[BaseException]:
+    """What goes wrong when so many threads call something at the same moment."""
+    wrong, begin = [], threading.Barrier(count)
+
+    def one(number: int) -> None:
+        begin.wait()
+        try:
+            call(number)
+        except BaseException as error:
+            wrong.append(error)
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return wrong
+
+
+def test_writers_of_one_file_leave_a_whole_one(tmp_path):
+    def write(number: int) -> None:
+        for _ in range(20):
+            with files.draft(tmp_path / "one.txt") as partial:
+                partial.write_text(str(number) * 10_000)
+
+    assert together(8, write) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["one.txt"]
+    text = (tmp_path / "one.txt").read_text()
+    assert len(text) == 10_000 and len(set(text)) == 1
+
+
+def test_learners_copies_are_whole_whoever_makes_them(tmp_path):
+    assert together(4, lambda _: working.bring(tmp_path / "work")) == []
+    for name, original in working._originals().items():
+        assert (tmp_path / "work" / name).read_bytes() == original.read_bytes()
+
+
+def test_a_name_of_any_length_has_a_draft(tmp_path):
+    for name in ("x" * 250, "图" * 80):
+        with files.draft(tmp_path / name) as partial:
+            partial.write_text("whole")
+        assert (tmp_path / name).read_text() == "whole"
+
+
+def test_two_trainings_in_one_folder_are_one_too_many(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["recipe", f"--out={tmp_path / 'out'}", f"--work={tmp_path / 'work'}"])
+
+    def recipe(out, work, device):
+        with pytest.raises(SystemExit, match="is in use by process"):
+            training.command(lambda *_: pytest.fail("a second training began"))
+        out.mkdir(parents=True)
+        (out / "done").touch()
+
+    with pytest.raises(SystemExit) as end:
+        training.command(recipe)
+    assert not end.value.code and (tmp_path / "out" / "done").exists()
+
+
+def test_a_checkpoint_that_is_not_finished_leaves_the_former_one(tmp_path):
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "former").touch()
+    with pytest.raises(KeyboardInterrupt), files.draft_folder(tmp_path / "net") as draft:
+        draft.mkdir(parents=True)
+        (draft / "half").touch()
+        raise KeyboardInterrupt
+    assert [path.name for path in tmp_path.rglob("*")] == ["net", "former"]
+    with files.draft_folder(tmp_path / "net") as draft:
+        draft.mkdir(parents=True)
+        (draft / "whole").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["net", "whole"]
