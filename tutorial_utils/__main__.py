@@ -336,15 +336,19 @@ def sample_latte(
 ) -> None:
     """Clips from sentences (lesson 4). With several processes: accelerate launch -m tutorial_utils sample latte ..."""
     chosen = chosen_scale(scale)
+    from tutorial_utils.figures import video
     from tutorial_utils.preflight import preflight as card_of
     from tutorial_utils.sampling import latte, latte_config, latte_model, shards
 
     runtime.quiet_libraries()
     first = shards.is_main_process()
     try:
+        with contextlib.suppress(FileNotFoundError):  # which the next line says better
+            config = working.lesson_file(config)
         wanted = latte_config.load_config(config, card_of("04", chosen).options)
         folder = out or wanted.out
         require_place(folder)
+        video.ffmpeg()
         pipeline = latte_model.load_pipeline(wanted, chosen)
         with plain_warnings(latte.PromptWarning, shown=first):
             prompts = latte.encode(pipeline, wanted.prompts, wanted.negative_prompt)

@@ -55,6 +55,8 @@ def clear(keep_jupyter: bool = False) -> None:
     profile = tempfile.TemporaryDirectory(prefix="ipython-")  # nobody's start-up files are in it
     atexit.register(profile.cleanup)
     os.environ["IPYTHONDIR"] = profile.name
+    if not keep_jupyter:
+        os.environ["JUPYTER_RUNTIME_DIR"] = str(Path(profile.name) / "runtime")  # a home may be read-only
     if shared := os.environ.get("TUTORIAL_DATA"):
         os.environ["TUTORIAL_DATA"] = str(from_where_it_was_given(shared))
 

@@ -19,13 +19,16 @@ RECORD = ".copied.json"
 """Beside the copies: the SHA-256 that each original had when it was copied."""
 
 
-def lesson_file(name: str) -> Path:
+def lesson_file(name: str | Path) -> Path:
     """A file that a lesson reads, such as ``"configs/latte_mini.yaml"``: the learner's own, or else the course's.
 
+    Args:
+        name: as seen from the present folder, from that of the lessons, or from the root of the course.
+
     Raises:
-        FileNotFoundError: there is neither.
+        FileNotFoundError: there is none.
     """
-    for folder in (Path.cwd(), LESSONS):
+    for folder in (Path.cwd(), LESSONS, ROOT):
         if (folder / name).is_file():
             return folder / name
     raise FileNotFoundError(f"There is no {name} in {Path.cwd()} or in {LESSONS}: check the name.")

@@ -7,6 +7,7 @@ import secrets
 import signal
 import socket
 import stat
+import subprocess
 import sys
 
 import pytest
@@ -197,3 +198,41 @@ def test_the_nursery_refuses_to_have_children_with_a_thread_beside_it():
         nursery.settle()
     stop.set()
     thread.join()
+
+
+@pytest.fixture
+def start():
+    """The module that starts the class."""
+    return pytest.importorskip("classroom.__main__", reason="the hub is not installed: make classroom")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.1:http", "127.0.0.1:99999", "no.such.host.invalid:8000"])
+def test_an_address_at_which_nobody_can_listen_is_named_before_anything_starts(start, monkeypatch, address):
+    monkeypatch.setenv("CLASSROOM_ADDRESS", address)
+    with pytest.raises(start.StartError, match=f"CLASSROOM_ADDRESS={address} cannot be used"):
+        start.check_address(settings.read())
+
+
+def test_an_address_that_is_taken_is_named(start, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setenv("CLASSROOM_ADDRESS", f"127.0.0.1:{taken.getsockname()[1]}")
+        with pytest.raises(start.StartError, match="Address already in use"):
+            start.check_address(settings.read())
+
+
+def test_a_certificate_that_is_none_is_named(start, monkeypatch, tmp_path):
+    for name in ("certificate.pem", "key.pem"):
+        (tmp_path / name).touch()
+    monkeypatch.setenv("CLASSROOM_STATE", str(tmp_path))
+    monkeypatch.setenv("CLASSROOM_ADDRESS", "127.0.0.1:0")
+    with pytest.raises(start.StartError, match="The certificate cannot be used"):
+        start.check_address(settings.read())
+
+
+def test_a_proxy_that_is_not_there_is_installed_whatever_npm_has_noted(start, monkeypatch, tmp_path):
+    asked = []
+    done = subprocess.CompletedProcess([], 0)
+    monkeypatch.setattr(start, "npm", lambda command, **options: asked.append(command) or done)
+    monkeypatch.setattr(settings, "PROXY", tmp_path / "absent")
+    start.install_proxy()
+    assert len(asked) == 1

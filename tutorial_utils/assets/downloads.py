@@ -402,6 +402,7 @@ def _patient_session() -> requests.Session:
     busy = Retry(3, connect=0, read=0, backoff_factor=1, status_forcelist=(429, 503), raise_on_status=False)
     busy.respect_retry_after_header = False  # which can be an hour
     session = requests.Session()
+    session.auth = lambda request: request  # nobody's .netrc: what it has may have expired, and these files are public
     for scheme in ("http://", "https://"):
         session.mount(scheme, HTTPAdapter(max_retries=busy))
     return session

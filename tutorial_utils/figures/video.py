@@ -21,7 +21,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.transforms import IdentityTransform
 from PIL import Image, ImageSequence, PngImagePlugin
 
-from tutorial_utils import failures, files
+from tutorial_utils import failures, files, require
 from tutorial_utils.figures.plotting import ACCENT, DPI, LessonFigure
 
 LARGEST = 10_000
@@ -108,10 +108,27 @@ class Animation:
         size = f"{frames.shape[2]}x{frames.shape[1]}"
         source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", str(self.fps), "-i", "-"]
         target = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-movflags", "+faststart", "-f", "mp4", str(file)]
-        ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
-        result = subprocess.run([ffmpeg, "-v", "error", *source, *target], input=frames.tobytes(), capture_output=True)
+        result = subprocess.run(
+            [ffmpeg(), "-v", "error", *source, *target], input=frames.tobytes(), capture_output=True
+        )
         if result.returncode:
             raise OSError(f"ffmpeg could not write the video: {result.stderr.decode(errors='replace').strip()}")
+
+
+def ffmpeg() -> str:
+    """The program that writes and reads films; it comes with imageio, unless IMAGEIO_FFMPEG_EXE names another.
+
+    Raises:
+        ValueError: it does not start.
+    """
+    program = "ffmpeg"
+    try:
+        program = imageio_ffmpeg.get_ffmpeg_exe()
+        subprocess.run([program, "-version"], capture_output=True, check=True)
+    except (OSError, RuntimeError, subprocess.CalledProcessError) as error:
+        reason = require.shortened(error)
+        raise ValueError(f"Films need ffmpeg, and {program} does not start: {reason} (IMAGEIO_FFMPEG_EXE?)") from error
+    return program
 
 
 def plays(path: Path) -> bool:
@@ -119,8 +136,7 @@ def plays(path: Path) -> bool:
     if not path.is_file():
         return False
     if path.suffix.lower() == ".mp4":
-        ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
-        result = subprocess.run([ffmpeg, "-v", "error", "-i", str(path), "-f", "null", "-"], capture_output=True)
+        result = subprocess.run([ffmpeg(), "-v", "error", "-i", str(path), "-f", "null", "-"], capture_output=True)
         return result.returncode == 0 and not result.stderr
     try:
         with Image.open(path) as picture:
