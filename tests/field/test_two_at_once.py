@@ -48,16 +48,26 @@ def test_the_second_is_told_who_is_at_work_and_the_first_ends_well(tmp_path):
     assert run(*REQUEST, str(out))[0] == 0  # what is finished is nobody's work
 
 
+HOLD = """
+import sys, time
+from pathlib import Path
+from tutorial_utils import files
+with files.alone(Path(sys.argv[1]), "it is held"):
+    print("held", flush=True)
+    time.sleep(100)
+"""
+
+
 @tiny_networks
 def test_who_was_killed_is_in_nobodys_way(tmp_path):
-    out = tmp_path / "out"
-    killed = start(60, *REQUEST, str(out))
-    while "at work" not in killed.stdout.readline():
-        assert killed.poll() is None, killed.communicate()
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "out" / "parts")]
+    killed = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert killed.stdout.readline() == "held\n"
+    assert run(*REQUEST, str(tmp_path / "out"))[0] == 1
     killed.kill()
     killed.communicate()
-    assert run(*REQUEST, str(out))[0] == 0
-    assert_all_whole(out)
+    assert run(*REQUEST, str(tmp_path / "out"))[0] == 0
+    assert_all_whole(tmp_path / "out")
 
 
 def together(count: int, call) -> list[BaseException]:
