@@ -204,6 +204,11 @@ def test_no_prompts_at_all_are_refused(pipeline):
         encode(pipeline, [])
 
 
+def test_one_text_is_not_read_as_many_letters(pipeline):
+    with pytest.raises(ValueError, match="prompts='a red bag' is one text"):
+        latte.encode(pipeline, "a red bag")
+
+
 # --- Clips --------------------------------------------------------------------------------------------------------
 
 

@@ -151,7 +151,9 @@ def test_every_problem_comes_in_one_message_with_a_line_for_each(load):
     [
         ("", "must hold lines of 'key: value'"),
         ("- a list", "must hold lines of 'key: value'"),
-        ("prompts: [a red sneaker", "is not YAML: .*line 1"),
+        ("prompts: [a red sneaker", "is not YAML: line 1, column .*expected"),
+        ("model: latte\nsteps：12\nseed: 1", "is not YAML: line 3, column 1: .*： is a full-width sign: write ': '"),
+        ("model:\tlatte", "is not YAML: line 1, column 7: found character"),
         ("prompts: !!python/name:os.system", "is not YAML: .*python/name"),
     ],
 )

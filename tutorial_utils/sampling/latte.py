@@ -81,6 +81,10 @@ def encode(pipeline: LattePipeline, prompts: Sequence[str], negative_prompt: str
     Upper and lower case are the same. A `PromptWarning` says what is lost: words that the tokenizer does not know, and
     whatever lies beyond `MAX_TOKENS`.
     """
+    if isinstance(prompts, str):
+        raise ValueError(
+            f"prompts={prompts!r} is one text, and each of its letters would be a prompt: put it in a list."
+        )
     if not prompts:
         raise ValueError("There are no prompts to encode: give at least one.")
     for text in dict.fromkeys([*prompts, negative_prompt]):
