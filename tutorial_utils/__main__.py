@@ -336,7 +336,7 @@ def sample_latte(
 ) -> None:
     """Clips from sentences (lesson 4). With several processes: accelerate launch -m tutorial_utils sample latte ..."""
     chosen = chosen_scale(scale)
-    from tutorial_utils.figures import video
+    from tutorial_utils.figures import films
     from tutorial_utils.preflight import preflight as card_of
     from tutorial_utils.sampling import latte, latte_config, latte_model, shards
 
@@ -348,7 +348,7 @@ def sample_latte(
         wanted = latte_config.load_config(config, card_of("04", chosen).options)
         folder = out or wanted.out
         require_place(folder)
-        video.ffmpeg()
+        films.ffmpeg()
         pipeline = latte_model.load_pipeline(wanted, chosen)
         with plain_warnings(latte.PromptWarning, shown=first):
             prompts = latte.encode(pipeline, wanted.prompts, wanted.negative_prompt)

@@ -12,7 +12,7 @@ import yaml
 from commandline import REQUEST, run, tiny_networks
 from PIL import Image
 
-from tutorial_utils.figures import video
+from tutorial_utils.figures import films
 from tutorial_utils.recipes import training
 from tutorial_utils.sampling import latte_model, shards
 
@@ -98,7 +98,7 @@ def test_a_finished_folder_of_clips_is_made_whole_again(suffix, damage, clips):
     damage(victim)
     with mock.patch.object(latte_model, "load_pipeline", lambda *_: models.latte()):
         assert run("sample", "latte", "--config", str(clips / "clips.yaml"))[0] == 0
-    assert contents(out) == before and video.plays(victim)
+    assert contents(out) == before and films.plays(victim)
 
 
 @pytest.mark.parametrize("damage", [DAMAGE["empty"], DAMAGE["cut short"], DAMAGE["another kind"]])

@@ -136,3 +136,9 @@ def test_a_disk_that_is_too_small_for_a_bundle_is_found_first(tmp_path, no_work)
         status, _, err = run("bundle", "--scale=full", f"--out={tmp_path}")
     assert status == 1 and "has room for 0.0 MB" in err
     assert not any(tmp_path.iterdir())
+
+
+def test_a_film_program_that_does_not_start_is_found_before_the_first_clip(tmp_path, no_work, monkeypatch):
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tmp_path / "absent"))
+    status, _, err = run("sample", "latte", *LATTE, f"--out={tmp_path / 'out'}")
+    assert status == 1 and "IMAGEIO_FFMPEG_EXE" in err and str(tmp_path / "absent") in err.replace("\n", "")

@@ -45,7 +45,7 @@ WITHOUT = {
         "execution.known_places",
         "failures",
         "figures.plotting.LessonFigure.draw",
-        "figures.video.plays",
+        "figures.films",
         "files.alone",
         "files.draft_folder",
         "files.make_shared",

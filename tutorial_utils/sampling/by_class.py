@@ -21,7 +21,7 @@ from tutorial_utils import files, require, runtime
 from tutorial_utils.assets.store import fetch
 from tutorial_utils.datasets.fashion_mnist import FASHION_CLASSES
 from tutorial_utils.datasets.images import grid
-from tutorial_utils.figures.video import plays
+from tutorial_utils.figures.films import plays
 from tutorial_utils.networks import checkpoints
 from tutorial_utils.networks.uvit import UViT, load_uvit
 from tutorial_utils.sampling import shards

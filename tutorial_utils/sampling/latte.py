@@ -24,7 +24,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from tutorial_utils import files, require
 from tutorial_utils.datasets.images import grid
-from tutorial_utils.figures.video import Animation, plays
+from tutorial_utils.figures.films import plays
+from tutorial_utils.figures.video import Animation
 from tutorial_utils.sampling import diffusion, shards
 from tutorial_utils.sampling.diffusion import Settings
 from tutorial_utils.sampling.latte_config import Config
