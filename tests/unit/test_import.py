@@ -51,7 +51,7 @@ def test_a_module_that_computes_nothing_loads_no_framework(module):
 
 
 FLOORS = (
-    {"openmp", "require", "files", "checks", "bootstrap"},
+    {"openmp", "require", "files", "checks", "bootstrap", "installer"},
     {"networks", "runtime", "execution"},
     {"assets", "figures"},
     {"datasets", "preflight"},
