@@ -77,17 +77,22 @@ def run(
     in_place: Annotated[bool, typer.Option("--in-place", help="Store the new outputs in notebooks/.")] = False,
 ) -> None:
     """Execute notebooks at TUTORIAL_SCALE and summarise what they took."""
-    from tutorial_utils.execution import ROOT, find_notebooks
+    from tutorial_utils.execution import ROOT, find_notebooks, obstacle
 
     if out.resolve() == ROOT / "notebooks":
         stop(f"--out {out} would overwrite the committed notebooks: use --in-place if that is what you want.")
     try:
         scale, paths = runtime.scale(), find_notebooks(names)
+        obstacles = {path: words for path in paths if (words := obstacle(path))}
     except ValueError as error:
         stop(error)
     if in_place and scale != "mini":
         stop(f"TUTORIAL_SCALE={scale}: the notebooks are committed with the outputs of 'mini'; use --out instead.")
-    outcomes = [run_one(path, None if in_place else out) for path in paths]
+    if obstacles and names:
+        stop("\n".join(obstacles.values()))
+    for words in obstacles.values():
+        typer.echo(words)
+    outcomes = [run_one(path, None if in_place else out) for path in paths if path not in obstacles]
     summarise(outcomes)
     raise typer.Exit(1 if any(outcome.error for outcome in outcomes) else 0)
 
