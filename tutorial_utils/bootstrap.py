@@ -79,7 +79,8 @@ def bring_up_to_date(venv, extras, environ):
     if before == wanted and os.path.exists(python):
         return
     if starts(python, environ):
-        print("Updating .venv: it is not what is wanted now." if before.get("done") else "Going on with .venv.")
+        print("Updating .venv, which takes a moment." if before.get("done") else "Going on with .venv.", flush=True)
+        follow(venv, before.get("root", ROOT))
     else:
         check_python(sys.version_info[:2])
         check_disk(venv, needed_gb(wanted))
@@ -113,7 +114,7 @@ def choose(before, extras, environ):
             print(".venv keeps the torch that it has. To have another in its place, delete .venv first.")
         else:
             known_torch = torch
-    return {"extras": sorted(known.union(extras)), "torch": known_torch, "done": fingerprint()}
+    return {"extras": sorted(known.union(extras)), "torch": known_torch, "root": ROOT, "done": fingerprint()}
 
 
 def chosen(environ, name, allowed):
@@ -210,6 +211,20 @@ def create(venv, environ):
     except SetupError:
         shutil.rmtree(venv, ignore_errors=True)
         raise
+
+
+def follow(venv, former):
+    """Let the commands in a project that was moved, which name its folder, find it where it is now."""
+    folder = os.path.dirname(venv_python(venv))
+    old, new = os.fsencode(os.path.join(former, ".venv")), os.fsencode(os.path.join(ROOT, ".venv"))
+    for name in os.listdir(folder) if old != new else ():
+        path = os.path.join(folder, name)
+        if not os.path.islink(path):
+            with open(path, "rb") as file:
+                text = file.read()
+            if old in text and (text.startswith(b"#!") or name.lower().startswith("activate")):
+                with open(path, "wb") as file:
+                    file.write(text.replace(old, new))
 
 
 def install(venv, wanted, environ):

@@ -200,9 +200,9 @@ def reason(said, status):
     whole = " ".join(errors) or last_words(said) or "It ended with status {}.".format(status)
     if "No space left on device" in said:
         return FULL + " " + whole
-    if "connection broken by " in said:  # pip's last error is then that it knows no version at all
+    if "connection broken by " in said:  # pip's error is then often that it knows no version at all
         broken = said.rpartition("connection broken by ")[-1].splitlines()[0]
-        return "{} The connection was broken by {}".format(whole, broken)
+        return "The connection was broken by {}, and then: {}".format(broken, whole)
     return whole
 
 

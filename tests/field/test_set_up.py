@@ -370,6 +370,27 @@ def test_two_set_ups_at_once_both_end_well(project, index):
 
 
 @needs_make
+def test_in_a_project_that_was_moved_the_commands_are_found(project, index, tmp_path):
+    project.set_up(index)
+    moved = Project.__new__(Project)
+    moved.folder = tmp_path / "moved"
+    shutil.copytree(project.folder, moved.folder, symlinks=True)
+    assert "Updating" in moved.set_up(index)
+    activated = f"cd {moved.folder}; . .venv/bin/activate; command -v python pip; pip --version"
+    said = subprocess.run(["sh", "-c", activated], capture_output=True, text=True, check=True).stdout
+    assert str(moved.venv) in said and str(project.folder) not in said
+
+
+@needs_make
+def test_a_setting_of_uvs_own_that_leads_it_astray_leaves_the_packages_to_pip(project, index_with_uv, tmp_path):
+    (tmp_path / "uv").mkdir()
+    (tmp_path / "uv" / "uv.toml").write_text("[pip]\nno-deps = true\n")
+    said = project.set_up(index_with_uv, XDG_CONFIG_HOME=str(tmp_path))
+    assert ".venv lacks toy==1, toy-two==3. Now pip is tried." in said
+    assert project.found() == dict.fromkeys(("toy", "toy_two", "tutorial_utils"), "pip")
+
+
+@needs_make
 def test_what_cannot_be_had_is_one_line(project, tmp_path):
     done = project.make("setup", tmp_path)
     assert done.returncode != 0

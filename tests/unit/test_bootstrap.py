@@ -304,7 +304,8 @@ FAILURES = {
     "the last of pip's errors": ("WARNING: slow\nERROR: first\nERROR: No torch\nhint\n", "ERROR: No torch"),
     "pip without a network": (
         PIP_HAS_NO_NETWORK,
-        "ERROR: No matching distribution found for six The connection was broken by 'Timeout(\"pool\")': /simple/six/",
+        "The connection was broken by 'Timeout(\"pool\")': /simple/six/, and then: "
+        "ERROR: No matching distribution found for six",
     ),
     "uv without a network": (
         UV_HAS_NO_NETWORK,
