@@ -89,6 +89,7 @@ def index(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def index_with_uv(index, tmp_path_factory):
+    """The same, and uv."""
     if UV is None:
         pytest.skip("this environment has no uv")
     folder = tmp_path_factory.mktemp("wheels with uv")
@@ -99,6 +100,12 @@ def index_with_uv(index, tmp_path_factory):
     place = f"uv-{UV.version}.data/scripts/{program.name}"
     pack(folder, "uv", UV.version, {**package, place: Path(program.locate())})
     return folder
+
+
+@pytest.fixture(scope="module")
+def wheels(request):
+    """Whichever can be had; with uv it is faster."""
+    return request.getfixturevalue("index_with_uv" if UV else "index")
 
 
 class Project:
@@ -153,20 +160,25 @@ class Project:
     def packages(self) -> Path:
         return next(self.venv.glob("lib/python*/site-packages"))
 
+    def remove_uv(self) -> None:
+        """Leave no uv, so that it would have to be had from the index."""
+        for path in self.packages.glob("uv*"):
+            shutil.rmtree(path)
+
     def forget(self) -> None:
-        """Leave an environment that has nothing but pip, as if its set-up had been interrupted."""
+        """Leave an environment that has nothing but pip and uv, as if its set-up had been interrupted."""
         (self.venv / "set-up.json").unlink(missing_ok=True)
-        for name in ("toy*", "tutorial_utils*", "uv*"):
+        for name in ("toy*", "tutorial_utils*"):
             for path in self.packages.glob(name):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory, index):
+def shared(tmp_path_factory, wheels):
     """A project in a folder as awkward as folders get: blanks, an apostrophe, accents, too long for a line with #!."""
     folder = tmp_path_factory.mktemp("home") / "Anna's  Übungen" / ("long" * 30)
     project = Project(folder)
-    project.set_up(index)
+    project.set_up(wheels)
     return project
 
 
@@ -224,6 +236,8 @@ def astray(tmp_path):
 @pytest.mark.parametrize("installs", ["uv", "pip"])
 def test_what_is_configured_for_other_work_leads_nothing_astray(project, astray, request, installs):
     wheels = request.getfixturevalue("index_with_uv" if installs == "uv" else "index")
+    if installs == "pip":
+        project.remove_uv()
     project.set_up(wheels, **astray)
     assert project.found() == dict.fromkeys(("toy", "toy_two", "tutorial_utils"), installs)
     ran = project.make("notebooks", wheels, **astray)
@@ -311,9 +325,9 @@ def test_a_configuration_that_pip_cannot_read_is_named(tmp_path):
 
 
 @needs_make
-def test_nothing_counts_as_done_before_the_package_can_be_imported(project, index):
+def test_nothing_counts_as_done_before_the_package_can_be_imported(project, wheels):
     project.folder.joinpath("backend.py").write_text(BACKEND.replace("tutorial_utils.pth", "elsewhere/none.txt"))
-    done = project.make("setup", index)
+    done = project.make("setup", wheels)
     assert done.returncode != 0
     assert "What was installed cannot be used. ModuleNotFoundError: No module named 'tutorial_utils'" in done.stderr
     assert project.state["done"] is None
@@ -345,13 +359,13 @@ def test_a_package_that_is_missing_or_of_another_version_is_named(shared, monkey
 
 
 @needs_make
-def test_light_is_remembered_until_more_is_wanted(project, index):
-    project.set_up(index, LIGHT="1")
+def test_light_is_remembered_until_more_is_wanted(project, wheels):
+    project.set_up(wheels, LIGHT="1")
     assert set(project.found()) == {"toy", "tutorial_utils"}
-    assert project.set_up(index) == ""
-    project.set_up(index, LIGHT="0")
+    assert project.set_up(wheels) == ""
+    project.set_up(wheels, LIGHT="0")
     assert set(project.found()) == {"toy", "toy_two", "tutorial_utils"}
-    assert "stays so" in project.set_up(index, LIGHT="1")
+    assert "stays so" in project.set_up(wheels, LIGHT="1")
 
 
 @needs_make
@@ -362,20 +376,20 @@ def test_no_home_is_needed(project, index_with_uv, home):
 
 
 @needs_make
-def test_two_set_ups_at_once_both_end_well(project, index):
+def test_two_set_ups_at_once_both_end_well(project, wheels):
     with ThreadPoolExecutor(2) as pool:
-        done = list(pool.map(lambda _: project.make("setup", index), range(2)))
+        done = list(pool.map(lambda _: project.make("setup", wheels), range(2)))
     assert [one.returncode for one in done] == [0, 0], [one.stderr for one in done]
     assert sum("Another set-up is at work here" in one.stdout for one in done) == 1
 
 
 @needs_make
-def test_in_a_project_that_was_moved_the_commands_are_found(project, index, tmp_path):
-    project.set_up(index)
+def test_in_a_project_that_was_moved_the_commands_are_found(project, wheels, tmp_path):
+    project.set_up(wheels)
     moved = Project.__new__(Project)
     moved.folder = tmp_path / "moved"
     shutil.copytree(project.folder, moved.folder, symlinks=True)
-    assert "Updating" in moved.set_up(index)
+    assert "Updating" in moved.set_up(wheels)
     activated = f"cd {moved.folder}; . .venv/bin/activate; command -v python pip; pip --version"
     said = subprocess.run(["sh", "-c", activated], capture_output=True, text=True, check=True).stdout
     assert str(moved.venv) in said and str(project.folder) not in said
