@@ -32,7 +32,8 @@ def main():
     """Make `.venv` fit `pyproject.toml` and `constraints.txt`; return at once if it does already."""
     try:
         with alone(ROOT):
-            bring_up_to_date(os.path.join(ROOT, ".venv"), sys.argv[1:], os.environ)
+            venv = os.path.realpath(os.path.join(ROOT, ".venv"))  # some link it to a larger disk
+            bring_up_to_date(venv, sys.argv[1:], os.environ)
     except (SetupError, OSError) as error:
         sys.exit("Set-up stopped: {}".format(error))
     except KeyboardInterrupt:
@@ -179,7 +180,7 @@ def needed_gb(wanted):
 
 def check_disk(venv, needed):
     """Raise SetupError unless the disk that will hold `venv` has `needed` GB."""
-    free_gb = shutil.disk_usage(os.path.dirname(os.path.realpath(venv))).free / 1e9
+    free_gb = shutil.disk_usage(os.path.dirname(os.path.abspath(venv))).free / 1e9
     if free_gb < needed:
         raise SetupError(
             "the disk has {:.1f} GB free and the environment needs {} GB. Free some space, or move the project "

@@ -178,6 +178,8 @@ def shared(tmp_path_factory, wheels):
     """A project in a folder as awkward as folders get: blanks, an apostrophe, accents, too long for a line with #!."""
     folder = tmp_path_factory.mktemp("home") / "Anna's  Übungen" / ("long" * 30)
     project = Project(folder)
+    (folder.parent / "larger disk").mkdir()
+    project.venv.symlink_to(folder.parent / "larger disk")
     project.set_up(wheels)
     return project
 
@@ -388,7 +390,8 @@ def test_in_a_project_that_was_moved_the_commands_are_found(project, wheels, tmp
     project.set_up(wheels)
     moved = Project.__new__(Project)
     moved.folder = tmp_path / "moved"
-    shutil.copytree(project.folder, moved.folder, symlinks=True)
+    shutil.copytree(project.folder, moved.folder, symlinks=True, ignore=shutil.ignore_patterns(".venv"))
+    shutil.copytree(project.venv, moved.venv, symlinks=True)
     assert "Updating" in moved.set_up(wheels)
     activated = f"cd {moved.folder}; . .venv/bin/activate; command -v python pip; pip --version"
     said = subprocess.run(["sh", "-c", activated], capture_output=True, text=True, check=True).stdout

@@ -232,15 +232,6 @@ def test_a_full_disk_is_named_with_what_is_free_and_what_is_needed(tmp_path, mon
     assert bootstrap.check_disk(str(tmp_path / ".venv"), 3) is None
 
 
-def test_the_disk_that_counts_is_the_one_to_which_the_environment_was_linked(tmp_path, monkeypatch):
-    asked = []
-    monkeypatch.setattr(bootstrap.shutil, "disk_usage", lambda path: asked.append(path) or SimpleNamespace(free=1e12))
-    (tmp_path / "large" / "env").mkdir(parents=True)
-    (tmp_path / ".venv").symlink_to(tmp_path / "large" / "env")
-    bootstrap.check_disk(str(tmp_path / ".venv"), 1)
-    assert asked == [str(tmp_path / "large")]
-
-
 def test_a_python_without_venv_names_the_package_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ensurepip", None)
     with pytest.raises(SetupError, match="no venv module.*apt-get install python3-venv"):
