@@ -36,6 +36,7 @@ UV_NAMES = (  # a setting of pip's, what uv calls it, and how uv separates sever
     ("cert", "SSL_CERT_FILE", None),
     ("client-cert", "SSL_CLIENT_CERT", None),
 )
+ASTRAY = ("PYTHON", "PIP_", "UV_", "SETUPTOOLS_", "DISTUTILS_", "DIST_EXTRA_", "VIRTUAL_ENV", "__PYVENV")
 FULL = "The disk is full."
 
 
@@ -47,12 +48,8 @@ class SetupError(Exception):
 
 
 def environment(environ):
-    """`environ` without what would lead Python astray, and without any variable of pip or uv."""
-    return {
-        name: value
-        for name, value in environ.items()
-        if name in KEPT_OF_PYTHON or not name.startswith(("PYTHON", "PIP_", "UV_", "VIRTUAL_ENV", "__PYVENV"))
-    }
+    """`environ` without what would lead Python and its build tools astray, and without any variable of pip or uv."""
+    return {name: value for name, value in environ.items() if name in KEPT_OF_PYTHON or not name.startswith(ASTRAY)}
 
 
 def connections(python, environ):
@@ -186,16 +183,20 @@ def run(command, environ, failure, folder=None):
 
 def reason(said, status):
     """What a failed program gives as its reason, whole and on one line: its last error, and what caused that."""
-    errors = []
+    errors, traced = [], None
     for line in said.splitlines():
-        text = line.strip()
-        if text.lower().startswith("error:") and "for help visit" not in text:
+        text, indent = line.strip(), len(line) - len(line.lstrip())
+        if text.startswith("Traceback ("):
+            traced = indent
+        elif traced is not None and indent > traced:
+            continue  # its steps; what was raised stands below them
+        elif text.lower().startswith("error:") and "for help visit" not in text:
             errors = [text]
         elif errors and text.startswith("cause:"):  # uv's; the last one came first
             errors = [errors[0], text[len("cause:") :].strip()]
         elif errors and text.lower().startswith(("hint:", "warning:")):
             break
-        elif errors and line.startswith(" " * 9):  # uv's lines go on below
+        elif errors and (indent >= 9 or traced is not None):  # uv's lines go on below
             errors[-1] += " " + text
     whole = " ".join(errors) or last_words(said) or "It ended with status {}.".format(status)
     if "No space left on device" in said:
@@ -207,7 +208,7 @@ def reason(said, status):
 
 
 def last_words(said):
-    """The end of a text, on one line: what a traceback ends with, or the last few lines."""
+    """The end of a text without marked errors, on one line: what a traceback ends with, or the last few lines."""
     lines = [line for line in said.splitlines() if line.strip()]
     steps = [number for number, line in enumerate(lines, 1) if line.startswith("  ")] if "Traceback" in said else []
     return " ".join(line.strip() for line in lines[steps[-1] if steps else -4 :])

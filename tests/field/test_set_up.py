@@ -211,6 +211,7 @@ def astray(tmp_path):
         "PIP_NO_BINARY": ":all:",
         "PIP_PYTHON": "/nowhere/python",
         "PIP_PLATFORM": "win32",
+        "DISTUTILS_USE_SDK": "1",
         "PYTHONHOME": "/nowhere",
         "PYTHONINSPECT": "1",
         "PYTHONOPTIMIZE": "2",
@@ -220,6 +221,7 @@ def astray(tmp_path):
         "PYTHONSTARTUP": "/nowhere",
         "PYTHONUSERBASE": str(tmp_path / "elsewhere"),
         "PYTHONWARNINGS": "error",
+        "SETUPTOOLS_USE_DISTUTILS": "stdlib",
         "UV_BREAK_SYSTEM_PACKAGES": "1",
         "UV_CONSTRAINT": str(tmp_path / "none.txt"),
         "UV_EXCLUDE_NEWER": "2001-01-01",
@@ -264,6 +266,11 @@ def test_of_a_configuration_file_only_the_way_to_packages_counts(project, index_
     project.set_up(None, **{place: str(file if place == "PIP_CONFIG_FILE" else tmp_path)})
     assert project.found() == dict.fromkeys(("toy", "toy_two", "tutorial_utils"), "uv")
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_of_each_such_variable_nothing_reaches_an_installer(astray, tmp_path):
+    for asked in (installer.for_pip(astray, {}), installer.for_uv(astray, {}, str(tmp_path))):
+        assert {name for name in asked if asked[name] == astray.get(name)} == set()
 
 
 WAYS = {name: f"https://{name}.example/simple" for name in installer.KEPT_OF_PIP}

@@ -290,6 +290,28 @@ WARNING: Retrying (total=0) after connection broken by 'Timeout("pool")': /simpl
 ERROR: Could not find a version that satisfies the requirement six (from versions: none)
 ERROR: No matching distribution found for six
 """
+PIP_RAISED = """\
+ERROR: Exception:
+Traceback (most recent call last):
+  File "pip.py", line 8, in main
+    run()
+    ~~~^^
+OSError: not
+today
+"""
+UV_BUILT_NOTHING = """\
+error: Failed to build `tutorial-utils`
+  cause: The build backend returned an error
+  cause: Call to `build_editable` failed
+
+         [stderr]
+         Traceback (most recent call last):
+           File "<string>", line 8, in <module>
+             import setuptools
+         ModuleNotFoundError: No module named 'distutils'
+
+hint: it was removed
+"""
 LONG = "x" * 2000
 FAILURES = {
     "the last of pip's errors": ("WARNING: slow\nERROR: first\nERROR: No torch\nhint\n", "ERROR: No torch"),
@@ -306,6 +328,12 @@ FAILURES = {
         UV_FINDS_NOTHING,
         "error: No solution found when resolving dependencies Because there is no version of six==99 and you "
         "require six==99, we can conclude that your requirements are unsatisfiable.",
+    ),
+    "pip with an exception": (PIP_RAISED, "ERROR: Exception: OSError: not today"),
+    "uv with an exception": (
+        UV_BUILT_NOTHING,
+        "error: Failed to build `tutorial-utils` Call to `build_editable` failed [stderr] "
+        "ModuleNotFoundError: No module named 'distutils'",
     ),
     "a full disk": (
         "ERROR: Could not install: [Errno 28] No space left on device: 'x'\n",
