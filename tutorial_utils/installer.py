@@ -196,7 +196,7 @@ def reason(said, status):
             errors = [errors[0], text[len("cause:") :].strip()]
         elif errors and text.lower().startswith(("hint:", "warning:")):
             break
-        elif errors and (indent >= 9 or traced is not None):  # uv's lines go on below
+        elif errors and text and (indent >= 9 or traced is not None):  # uv's lines go on below
             errors[-1] += " " + text
     whole = " ".join(errors) or last_words(said) or "It ended with status {}.".format(status)
     if "No space left on device" in said:
