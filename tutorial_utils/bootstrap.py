@@ -75,13 +75,13 @@ def bring_up_to_date(venv, extras, environ):
         SetupError: the Python version is wrong, `venv` or the network is missing, or the disk is too small.
     """
     before = read_state(venv)
-    wanted = choose(before, extras, environ)
+    wanted = dict(choose(before, extras, environ), venv=venv)
     python = venv_python(venv)
     if before == wanted and os.path.exists(python):
         return
     if starts(python, environ):
         print("Updating .venv, which takes a moment." if before.get("done") else "Going on with .venv.", flush=True)
-        follow(venv, before.get("root", ROOT))
+        follow(venv, before.get("venv", venv))
     else:
         check_python(sys.version_info[:2])
         check_disk(venv, needed_gb(wanted))
@@ -115,7 +115,7 @@ def choose(before, extras, environ):
             print(".venv keeps the torch that it has. To have another in its place, delete .venv first.")
         else:
             known_torch = torch
-    return {"extras": sorted(known.union(extras)), "torch": known_torch, "root": ROOT, "done": fingerprint()}
+    return {"extras": sorted(known.union(extras)), "torch": known_torch, "done": fingerprint()}
 
 
 def chosen(environ, name, allowed):
@@ -215,9 +215,9 @@ def create(venv, environ):
 
 
 def follow(venv, former):
-    """Let the commands in a project that was moved, which name its folder, find it where it is now."""
+    """Let the commands in an environment that was moved from `former`, which name its folder, find it here."""
     folder = os.path.dirname(venv_python(venv))
-    old, new = os.fsencode(os.path.join(former, ".venv")), os.fsencode(os.path.join(ROOT, ".venv"))
+    old, new = os.fsencode(former), os.fsencode(venv)
     for name in os.listdir(folder) if old != new else ():
         path = os.path.join(folder, name)
         if not os.path.islink(path):
