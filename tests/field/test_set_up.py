@@ -125,7 +125,8 @@ class Project:
 
     def make(self, goal: str, wheels: Path | None, /, **environ: str | None) -> subprocess.CompletedProcess:
         """`make`, where all that there is to install is in `wheels`; variables that are None are unset."""
-        around = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_"))}
+        own = ("PIP_", "UV_", "MAKE", "MFLAGS", "LIGHT", "TORCH")  # not least those of a `make test` that runs this
+        around = {name: value for name, value in os.environ.items() if not name.startswith(own)}
         if wheels:
             around |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": wheels.as_uri()}
         around = {name: value for name, value in (around | environ).items() if value is not None}
