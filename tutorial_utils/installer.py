@@ -192,13 +192,13 @@ def reason(said, status):
             continue  # its steps; what was raised stands below them
         elif text.lower().startswith("error:") and "for help visit" not in text:
             errors = [text]
-        elif errors and text.startswith("cause:"):  # uv's; the last one came first
-            errors = [errors[0], text[len("cause:") :].strip()]
+        elif errors and text.startswith("cause:"):  # uv's; what came first stands last
+            errors.append(text[len("cause:") :].strip())
         elif errors and text.lower().startswith(("hint:", "warning:")):
             break
         elif errors and text and (indent >= 9 or traced is not None):  # uv's lines go on below
             errors[-1] += " " + text
-    whole = " ".join(errors) or last_words(said) or "It ended with status {}.".format(status)
+    whole = ": ".join(errors[:2] + errors[2:][-1:]) or last_words(said) or "It ended with status {}.".format(status)
     if "No space left on device" in said:
         return FULL + " " + whole
     if "connection broken by " in said:  # pip's error is then often that it knows no version at all

@@ -322,17 +322,19 @@ FAILURES = {
     ),
     "uv without a network": (
         UV_HAS_NO_NETWORK,
-        "error: Request failed after 3 retries in 7.6s failed to lookup address information: Name or service not known",
+        "error: Request failed after 3 retries in 7.6s: Failed to fetch: https://index/simple/six/: "
+        "failed to lookup address information: Name or service not known",
     ),
     "uv without an answer": (
         UV_FINDS_NOTHING,
-        "error: No solution found when resolving dependencies Because there is no version of six==99 and you "
+        "error: No solution found when resolving dependencies: Because there is no version of six==99 and you "
         "require six==99, we can conclude that your requirements are unsatisfiable.",
     ),
     "pip with an exception": (PIP_RAISED, "ERROR: Exception: OSError: not today"),
     "uv with an exception": (
         UV_BUILT_NOTHING,
-        "error: Failed to build `tutorial-utils` Call to `build_editable` failed [stderr] "
+        "error: Failed to build `tutorial-utils`: The build backend returned an error: "
+        "Call to `build_editable` failed [stderr] "
         "ModuleNotFoundError: No module named 'distutils'",
     ),
     "a full disk": (
