@@ -5,7 +5,8 @@ RUN = .venv/bin/python -m
 SET_UP = $(PYTHON) -Es -m tutorial_utils.bootstrap
 
 # What else is configured for Python on this machine (PYTHONPATH, PYTHONHOME and so on) is meant for other environments.
-unexport $(filter-out PYTHONDONTWRITEBYTECODE PYTHONIOENCODING PYTHONPYCACHEPREFIX PYTHONUTF8,$(filter PYTHON%,$(.VARIABLES)))
+KEPT = PYTHONDONTWRITEBYTECODE PYTHONHASHSEED PYTHONIOENCODING PYTHONPYCACHEPREFIX PYTHONUNBUFFERED PYTHONUTF8
+unexport $(filter-out $(KEPT),$(filter PYTHON%,$(.VARIABLES)))
 
 .PHONY: notebooks test deep lab refresh bench gpu report browser classroom classroom-test hub lint setup
 

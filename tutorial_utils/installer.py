@@ -12,7 +12,9 @@ import ast
 import os
 import subprocess
 
-KEPT_OF_PYTHON = set("PYTHONDONTWRITEBYTECODE PYTHONIOENCODING PYTHONPYCACHEPREFIX PYTHONUTF8".split())
+KEPT_OF_PYTHON = set(  # as in the Makefile
+    "PYTHONDONTWRITEBYTECODE PYTHONHASHSEED PYTHONIOENCODING PYTHONPYCACHEPREFIX PYTHONUNBUFFERED PYTHONUTF8".split()
+)
 KEPT_OF_PIP = set(
     "cache-dir cert client-cert default-timeout extra-index-url find-links index-url keyring-provider no-cache-dir "
     "no-index no-input proxy resume-retries retries timeout trusted-host use-deprecated use-feature".split()
