@@ -6,14 +6,14 @@ import os
 import platform
 import re
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
 from nbval.plugin import IPyNbCell
 
 from tutorial_utils import surroundings
-from tutorial_utils.execution import heading_above, known_places
+from tutorial_utils.execution import heading_above, known_places, obstacle
 
 # The stored outputs are those of `mini`, whatever a learner's shell and other tools are set to.
 os.environ["TUTORIAL_SCALE"] = "mini"
@@ -34,9 +34,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if isinstance(item, IPyNbCell):
-            item.output_timeout = OUTPUT_TIMEOUT
+    cells = [item for item in items if isinstance(item, IPyNbCell)]
+    obstacles = {path: obstacle(path) for path in {Path(item.path) for item in cells}}
+    for item in cells:
+        item.output_timeout = OUTPUT_TIMEOUT
+        if reason := obstacles[Path(item.path)]:
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -79,6 +82,14 @@ def machine() -> str:
     """Versions and device, which explain a difference in the last digits."""
     from tutorial_utils import runtime
 
-    versions = ", ".join(f"{name} {version(name)}" for name in REPORTED)
+    versions = ", ".join(map(with_version, REPORTED))
     python = f"Python {platform.python_version()}, {platform.machine()}"
     return f"{versions}; {python}, {runtime.device()}"
+
+
+def with_version(name: str) -> str:
+    """A package and its version; a light environment lacks some."""
+    try:
+        return f"{name} {version(name)}"
+    except PackageNotFoundError:
+        return f"no {name}"

@@ -1,5 +1,7 @@
 """What tests of every kind share."""
 
+from importlib.util import find_spec
+
 import pytest
 from hub import closed_port
 
@@ -35,3 +37,9 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say why so much was skipped in an environment that `make LIGHT=1` has made."""
+    if not find_spec("keras"):
+        terminalreporter.line("This environment is light: lesson 2, and what needs Keras or TensorFlow, was skipped.")

@@ -100,18 +100,23 @@ def run(
 ) -> None:
     """Execute notebooks at TUTORIAL_SCALE and summarise what they took."""
     surroundings.clear()
-    from tutorial_utils.execution import ROOT, find_notebooks
+    from tutorial_utils.execution import ROOT, find_notebooks, obstacle
 
     if out.resolve() == ROOT / "notebooks":
         stop(f"--out {out} would overwrite the committed notebooks: use --in-place if that is what you want.")
     try:
         scale, paths = runtime.scale(), find_notebooks(names)
+        obstacles = {path: words for path in paths if (words := obstacle(path))}
     except ValueError as error:
         stop(error)
     require_place(paths[0].parent if in_place else out)
     if in_place and scale != "mini":
         stop(f"TUTORIAL_SCALE={scale}: the notebooks are committed with the outputs of 'mini'; use --out instead.")
-    outcomes = [run_one(path, None if in_place else out) for path in paths]
+    if obstacles and names:
+        stop("\n".join(obstacles.values()))
+    for words in obstacles.values():
+        typer.echo(words)
+    outcomes = [run_one(path, None if in_place else out) for path in paths if path not in obstacles]
     summarise(outcomes)
     raise typer.Exit(1 if any(outcome.error for outcome in outcomes) else 0)
 
@@ -152,7 +157,7 @@ def lab(
     require_place(folder, "--folder")
     for newer in working.bring(folder):
         typer.echo(newer)
-    command = [sys.executable, "-m", "jupyter", "lab", str(folder)]
+    command = [sys.executable, "-m", "jupyterlab", str(folder)]  # the module: the script may not start, if it was moved
     command.append("--ServerApp.kernel_spec_manager_class=tutorial_utils.execution.OwnKernels")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")  # as in a container; who is root knows it

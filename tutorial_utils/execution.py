@@ -5,8 +5,11 @@ A name that fits no notebook, and a file that is none, are a ValueError.
 
 from __future__ import annotations
 
+import ast
 import contextlib
+import importlib.util
 import re
+import sys
 import tempfile
 import threading
 import time
@@ -51,6 +54,29 @@ def find_notebooks(names: list[str] | None = None) -> list[Path]:
         if not any(path.name.startswith(name) for path in every):
             raise ValueError(f"No notebook starts with {name!r}: choose from {[path.stem for path in every]}.")
     return [path for path in every if path.name.startswith(tuple(names))]
+
+
+def obstacle(path: Path) -> str:
+    """What keeps a notebook from running here: packages that it imports and a light environment lacks; or nothing."""
+    code = [cell.source for cell in read_notebook(path).cells if cell.cell_type == "code"]
+    if lacking := sorted({name for source in code for name in _imported(source) if not _is_here(name)}):
+        return f"{path.stem} needs what is not installed here: {', '.join(lacking)}. `make LIGHT=0` installs it."
+    return ""
+
+
+def _imported(source: str) -> set[str]:
+    """The packages that a cell imports whatever happens."""
+    try:
+        statements = ast.parse(source).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # a magic of IPython's, or no code
+        return set()
+    names = [name.name for one in statements if isinstance(one, ast.Import) for name in one.names]
+    names += [one.module for one in statements if isinstance(one, ast.ImportFrom) and not one.level]
+    return {name.partition(".")[0] for name in names}
+
+
+def _is_here(package: str) -> bool:
+    return package in sys.modules or importlib.util.find_spec(package) is not None
 
 
 def execute(path: Path, progress: Callable[[int, int], None]) -> tuple[NotebookNode, Outcome]:

@@ -68,7 +68,7 @@ WITHOUT = {
         "networks.uvit.UViT.unpatchify",
     ],
     "a library calls it, or has made it": ["execution.SilentOutput.sync_state", "figures.plotting.LessonFigure.set"],
-    "it runs before this library is installed": ["bootstrap"],
+    "it runs before this library is installed": ["bootstrap", "installer"],
     "it is a command, and tested as one": ["__main__"],
 }
 

@@ -238,9 +238,10 @@ def test_a_draft_becomes_the_file_or_leaves_it_as_it_was(folder, before, after, 
 @settings(max_examples=5)
 @given(text=st.text(max_size=20))
 def test_a_notebook_with_any_text_is_written_and_read_again(folder, text):
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text)])
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text), nbformat.v4.new_code_cell(text)])
     attempt(execution.write_notebook, notebook, folder / "any.ipynb")
     assert attempt(execution.read_notebook, folder / "any.ipynb").cells[0].source == text
+    assert isinstance(attempt(execution.obstacle, folder / "any.ipynb"), str)
     attempt(execution.write_html, notebook, folder / "any.html")
     assert (folder / "any.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 

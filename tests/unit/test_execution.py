@@ -179,6 +179,24 @@ def test_a_page_holds_the_text_the_outputs_and_the_pictures(page):
     assert "https://arxiv.org/abs/2010.11929" in resources.links  # which a reader may follow
 
 
+@pytest.mark.parametrize(
+    ("source", "lacking"),
+    [
+        ("import numpy as np, nowhere.inner\nfrom elsewhere.deep import it", "elsewhere, nowhere"),
+        ("try:\n    import nowhere\nexcept ImportError:\n    pass\ndef f():\n    import nowhere", ""),
+        ("%matplotlib inline\nimport nowhere", ""),  # IPython's, so the cell itself will say so
+        ("from . import nowhere\nimport __main__", ""),
+        ("x = '\0'", ""),
+    ],
+)
+def test_what_a_notebook_imports_and_is_not_installed_is_named(tmp_path, source, lacking):
+    write_notebook(
+        new_notebook(cells=[new_markdown_cell("import nowhere"), new_code_cell(source)]), tmp_path / "it.ipynb"
+    )
+    found = execution.obstacle(tmp_path / "it.ipynb")
+    assert found == (f"it needs what is not installed here: {lacking}. `make LIGHT=0` installs it." if lacking else "")
+
+
 @pytest.fixture
 def lessons(tmp_path, monkeypatch):
     (tmp_path / "notebooks").mkdir()

@@ -51,7 +51,17 @@ def test_a_module_that_computes_nothing_loads_no_framework(module):
 
 
 FLOORS = (
-    {"openmp", "surroundings", "failures", "require", "files", "working", "checks", "bootstrap"},
+    {
+        "openmp",
+        "surroundings",
+        "failures",
+        "require",
+        "files",
+        "working",
+        "checks",
+        "bootstrap",
+        "installer",
+    },
     {"networks", "runtime", "execution"},
     {"assets", "figures"},
     {"datasets", "preflight"},

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,7 +21,10 @@ from tutorial_utils.execution import ROOT
 KINDS = ("joint", "factorised encoder", "factorised self-attention", "factorised dot-product")
 OVERS = (("all",), ("space",), ("time",), ("space", "time"))
 SHAPE, TUBELET = (4, 6, 8, 1), (2, 3, 4)
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras itself
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # of Keras itself
+    pytest.mark.skipif(not find_spec("keras"), reason="a light environment has no Keras, which lesson 2 alone needs"),
+]
 
 
 def load_lesson():

@@ -109,8 +109,12 @@ def read_organmnist3d(path: Path, about: str) -> Volumes:
 
 def _organ_schema() -> tuple[tuple[str, ...], dict[str, int]]:
     """The eleven labels, and the number of volumes in each split."""
-    from medmnist import INFO  # imports torch and torchvision
-
+    try:
+        from medmnist import INFO  # imports torch and torchvision
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            "OrganMNIST3D needs medmnist, which is not installed here: `make LIGHT=0` installs it."
+        ) from error
     info = INFO["organmnist3d"]
     return tuple(info["label"][str(index)] for index in range(len(info["label"]))), info["n_samples"]
 
