@@ -4,9 +4,9 @@ PYTHON ?= python3
 RUN = .venv/bin/python -m
 SET_UP = $(PYTHON) -Es -m tutorial_utils.bootstrap
 
-# What else is configured for Python on this machine (PYTHONPATH, PYTHONHOME and so on) is meant for other environments.
+# What else is configured for Python on this machine (PYTHONPATH, PYTEST_ADDOPTS and so on) is meant for other projects.
 KEPT = PYTHONDONTWRITEBYTECODE PYTHONHASHSEED PYTHONIOENCODING PYTHONPYCACHEPREFIX PYTHONUNBUFFERED PYTHONUTF8
-unexport $(filter-out $(KEPT),$(filter PYTHON%,$(.VARIABLES)))
+unexport $(filter-out $(KEPT),$(filter PYTHON% PYTEST_%,$(.VARIABLES)))
 
 .PHONY: notebooks test deep lab refresh bench gpu report browser classroom classroom-test hub lint setup
 
