@@ -114,7 +114,7 @@ class Project:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         (folder / "tutorial_utils").mkdir(parents=True)
-        for name in ("__init__", "bootstrap", "installer", "openmp"):
+        for name in ("__init__", "bootstrap", "installer", "openmp", "surroundings"):
             shutil.copy(ROOT / "tutorial_utils" / f"{name}.py", folder / "tutorial_utils")
         shutil.copy(ROOT / "Makefile", folder)
         (folder / "tutorial_utils" / "__main__.py").write_text(REPORT)

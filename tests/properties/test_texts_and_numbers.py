@@ -19,7 +19,7 @@ from strategies import REFUSED, attempt, numbers_outside, texts
 from tutorial_utils import checks, execution, preflight, require, runtime
 from tutorial_utils.assets import store
 from tutorial_utils.datasets import fashion_mnist, images, moving, organmnist3d, organs
-from tutorial_utils.measures import metrics
+from tutorial_utils.measures import intervals, metrics
 from tutorial_utils.networks import attention, patches
 from tutorial_utils.sampling import by_class, diffusion, latte, latte_config
 
@@ -447,3 +447,16 @@ def test_a_file_that_is_no_notebook_is_refused(file, content):
     assert attempt(execution.read_notebook, broken) is REFUSED
     assert attempt(execution.execute, broken, lambda done, total: None) is REFUSED
     broken.unlink()
+
+
+outcomes = st.lists(st.booleans() | st.integers(0, 1), max_size=5)
+
+
+@given(one=outcomes, other=outcomes)
+def test_any_outcomes_make_a_rate_within_its_interval_or_none(one, other):
+    rates = [attempt(intervals.Rate.of, np.array(values)) for values in (one, other)]
+    for values, rate in zip((one, other), rates, strict=True):
+        assert (rate is REFUSED) == (not values or not all(isinstance(value, bool) for value in values))
+        assert rate is REFUSED or 0 <= rate.interval[0] <= rate.value <= rate.interval[1] <= 1
+    if REFUSED not in rates:
+        assert attempt(rates[0].ties, rates[1]) == attempt(rates[1].ties, rates[0])
