@@ -200,7 +200,8 @@ def write_html(notebook: NotebookNode, path: Path) -> None:
     """Write a page that needs no network, likewise: pictures inside, and no scripts from elsewhere."""
     from nbconvert import HTMLExporter
 
-    exporter = HTMLExporter(template_name="classic", embed_images=True)
+    left_out = {"enabled": True, "remove_cell_tags": ["remove-cell"]}  # what only a kernel needs
+    exporter = HTMLExporter(template_name="classic", embed_images=True, config={"TagRemovePreprocessor": left_out})
     page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": path.stem}})
     page = re.sub(r"<script\b.*?</script>", "", page, flags=re.DOTALL)  # all of them for things we do without
     _write_whole(path, page)
