@@ -32,7 +32,7 @@ if importlib.util.find_spec("tutorial_utils") is None:
     git = os.popen(f'git clone --quiet --depth 1 "{{address}}" {{course}} 2>&1').read().strip()
     sys.path.insert(0, os.path.realpath(course))
     if importlib.util.find_spec("tutorial_utils") is None:
-        sys.exit(f"Cannot fetch TUTORIAL_REPOSITORY={{address!r}}; its ZIP, unpacked, will do, too. {{git}}")
+        sys.exit(f"Cannot fetch TUTORIAL_REPOSITORY={{address!r}}; its ZIP also works. {{git}}")
     importlib.import_module("tutorial_utils.launch").install({extras})"""
 
 HIDDEN = {"cellView": "form", "jupyter": {"source_hidden": True}, "tags": ["remove-cell"]}
