@@ -29,10 +29,11 @@ if importlib.util.find_spec("tutorial_utils") is None:
     address = os.environ.get("TUTORIAL_REPOSITORY", "{address}")
     os.environ["GIT_TERMINAL_PROMPT"] = "0"  # a wrong address is an error, not a question
     course = ".." if os.access("../tutorial_utils", os.F_OK) else "video-transformers"
-    git = os.popen(f'git clone --quiet --depth 1 "{{address}}" {{course}} 2>&1').read().strip()
+    git = os.popen(f'git clone -q --depth 1 "{{address}}" {{course}} 2>&1').read()
     sys.path.insert(0, os.path.realpath(course))
     if importlib.util.find_spec("tutorial_utils") is None:
-        sys.exit(f"Cannot fetch TUTORIAL_REPOSITORY={{address!r}}; its ZIP also works. {{git}}")
+        git = f"Not fetched: TUTORIAL_REPOSITORY={{address!r}} (its ZIP also works). {{git}}"
+        sys.exit(" ".join(git.split()))
     importlib.import_module("tutorial_utils.launch").install({extras})"""
 
 HIDDEN = {"cellView": "form", "jupyter": {"source_hidden": True}, "tags": ["remove-cell"]}

@@ -52,7 +52,8 @@ WITHOUT = {
         "networks.uvit.UViT.unpatchify",
     ],
     "a library calls it, or has made it": ["execution.SilentOutput.sync_state", "figures.plotting.LessonFigure.set"],
-    "it runs before this library is installed": ["bootstrap"],
+    "it runs before this library is installed": ["bootstrap", "launch"],
+    "it writes this repository's own files, and is tested on them": ["links"],
     "it is a command, and tested as one": ["__main__"],
 }
 

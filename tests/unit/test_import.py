@@ -51,9 +51,9 @@ def test_a_module_that_computes_nothing_loads_no_framework(module):
 
 
 FLOORS = (
-    {"openmp", "require", "files", "checks", "bootstrap"},
+    {"openmp", "require", "files", "checks", "bootstrap", "launch"},
     {"networks", "runtime", "execution"},
-    {"assets", "figures"},
+    {"assets", "figures", "links"},
     {"datasets", "preflight"},
     {"sampling", "measures"},
     {"recipes"},
