@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN = .venv/bin/python -m
 
-.PHONY: notebooks test deep lab refresh bench gpu report browser classroom classroom-test hub lint setup
+.PHONY: notebooks test deep lab refresh bench gpu report matrix browser classroom classroom-test hub lint setup
 
 notebooks: setup  ## execute every notebook at TUTORIAL_SCALE into build/
 	@$(RUN) tutorial_utils run --out build
@@ -39,6 +39,10 @@ gpu: setup  ## the lessons on a CUDA GPU, and what the published models need the
 
 report: setup  ## measure everything (an hour or two) and write docs/report.md
 	@.venv/bin/python tests/benchmarks/report.py
+
+matrix: setup  ## which facts hold under the newest and the oldest versions (an hour), into docs/matrix.md
+	@$(RUN) pip install --quiet --constraint constraints.txt uv
+	@.venv/bin/python tests/benchmarks/matrix.py
 
 browser: setup  ## every lesson in JupyterLab in a real browser; needs Chromium, such as Debian's package
 	@$(RUN) pip install --quiet --no-build-isolation --constraint constraints.txt --editable .[browser]

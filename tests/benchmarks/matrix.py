@@ -1,0 +1,185 @@
+"""Which of the lessons' facts hold under the newest versions of all that the package depends on, and under the oldest.
+
+python tests/benchmarks/matrix.py [--lessons 01 03] [--out docs/matrix.md] [--folder DIR]
+
+Each set of versions gets an environment of its own outside of the repository (8 GB; it needs a network), in which the
+lessons are executed; a fact that does not hold is written down, and the lesson goes on. An hour or so. What is done
+already lies in the folder: run it again to go on after an interruption, remove the folder to begin anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import tomllib
+from datetime import date
+from pathlib import Path
+
+from tutorial_utils import files
+from tutorial_utils.bootstrap import venv_python
+from tutorial_utils.execution import ROOT, count_facts, find_notebooks, read_notebook
+
+UV = [sys.executable, "-m", "uv"]
+RESOLUTIONS = {"newest": "highest", "oldest": "lowest-direct"}
+"""What uv chooses: for the oldest the least that pyproject.toml declares, and the newest of what that brings."""
+
+STARTUP = """
+import os
+from pathlib import Path
+from tutorial_utils import checks
+
+asserted = checks.check
+
+def noted(name, *args, **kwargs):
+    try:
+        asserted(name, *args, **kwargs)
+    except AssertionError as error:
+        with Path(os.environ["MATRIX_FAILED"]).open("a", encoding="utf-8") as file:
+            file.write(" ".join(str(error).split()) + "\\n")
+
+checks.check = noted
+"""
+"""Runs in the lesson's kernel before its first cell."""
+
+EXECUTE = """
+import dataclasses, json, sys
+from tutorial_utils.execution import execute, find_notebooks
+
+_, outcome = execute(find_notebooks([sys.argv[1]])[0], lambda done, total: None)
+print(json.dumps(dataclasses.asdict(outcome)))
+"""
+
+PAGE = """\
+# Under other versions
+
+{machine}, {day}. `make matrix` writes this page: the lessons at `mini` under the newest versions that pyproject.toml
+allows, and under the oldest that it names. The stored lessons were run under those that constraints.txt pins.
+
+## Facts
+
+| lesson | pinned | {heads} |
+|---|---|{rule}|
+{facts}
+
+{failed}
+
+## Versions
+
+| package | pinned | {heads} |
+|---|---|{rule}|
+{versions}
+"""
+
+
+def main() -> None:
+    """Measure what is left to be measured, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sets", nargs="+", choices=RESOLUTIONS, default=list(RESOLUTIONS))
+    parser.add_argument("--lessons", nargs="+", metavar="NN", help="beginnings of names; all by default")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "matrix.md")
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "tutorial-matrix")
+    options = parser.parse_args()
+    lessons = [path.stem for path in find_notebooks(options.lessons)]
+    results = {chosen: measure(chosen, lessons, options.folder / chosen) for chosen in options.sets}
+    page = written(results, lessons)
+    with files.draft(options.out) as partial:
+        partial.write_text(page, encoding="utf-8")
+    print(page)
+
+
+def measure(chosen: str, lessons: list[str], folder: Path) -> dict:
+    """The versions of a set, and what came of each lesson under them; what is known already is read."""
+    environment(chosen, folder)
+    python = venv_python(str(folder / "venv"))
+    listing = subprocess.check_output([*UV, "pip", "list", "--format=json", "--python", python], text=True)
+    versions = {normal(one["name"]): one["version"] for one in json.loads(listing)}
+    return {"versions": versions, **{lesson: outcome(lesson, python, folder) for lesson in lessons}}
+
+
+def environment(chosen: str, folder: Path) -> None:
+    """Create the environment of a set of versions, unless it is whole already."""
+    requirements, done = folder / "requirements.txt", folder / "whole"
+    if done.exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    resolve = [*UV, "pip", "compile", "--quiet", "--resolution", RESOLUTIONS[chosen], "--python-version", python]
+    resolve += ["--only-binary", ":all:", "--all-extras", "pyproject.toml", "--output-file", str(requirements)]
+    subprocess.run(resolve, cwd=ROOT, check=True)
+    subprocess.run([*UV, "venv", "--quiet", "--clear", "--python", sys.executable, folder / "venv"], check=True)
+    target = ["--python", venv_python(str(folder / "venv"))]
+    subprocess.run([*UV, "pip", "sync", "--quiet", *target, requirements], check=True)
+    done.touch()
+
+
+def outcome(lesson: str, python: str, folder: Path) -> dict:
+    """Execute a lesson in an environment: its facts that hold, those that do not, and where it stopped if it did."""
+    known, failed = folder / f"{lesson}.json", folder / f"{lesson}.failed"
+    if known.exists():
+        return json.loads(known.read_text(encoding="utf-8"))
+    startup = folder / "ipython" / "profile_default" / "startup" / "startup.py"
+    startup.parent.mkdir(parents=True, exist_ok=True)
+    startup.write_text(STARTUP, encoding="utf-8")
+    failed.write_text("", encoding="utf-8")
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(("TUTORIAL_", "PYTHON"))}
+    variables |= {"IPYTHONDIR": str(folder / "ipython"), "MATRIX_FAILED": str(failed)}
+    run = subprocess.run(
+        [python, "-c", EXECUTE, lesson], cwd=ROOT, env=variables, stdout=subprocess.PIPE, text=True, check=False
+    )
+    found = json.loads(run.stdout) if run.returncode == 0 else {"facts": 0, "error": "before its first cell"}
+    found["failed"] = failed.read_text(encoding="utf-8").splitlines()
+    with files.draft(known) as partial:
+        partial.write_text(json.dumps(found), encoding="utf-8")
+    return found
+
+
+def written(results: dict[str, dict], lessons: list[str]) -> str:
+    """The page."""
+    facts, failed = [], []
+    for path in find_notebooks(lessons):
+        stored = count_facts(read_notebook(path))
+        cells = [f"{result[path.stem]['facts']} of {stored}" for result in results.values()]
+        facts.append(" | ".join(["", path.stem, f"{stored}", *cells, ""]).strip())
+        for chosen, result in results.items():
+            one = result[path.stem]
+            failed += [f"- {chosen}, {path.stem}: {line}" for line in one["failed"]]
+            failed += [f"- {chosen}, {path.stem} stopped {one['error']}"] if one["error"] else []
+    return PAGE.format(
+        machine=f"{platform.system()} ({platform.machine()}), Python {platform.python_version()}, no GPU used",
+        day=date.today(),
+        heads=" | ".join(results),
+        rule="|".join(["---"] * len(results)),
+        facts="\n".join(facts),
+        failed="\n".join(
+            ["Every fact holds." if not failed else "What does not hold, or stops a lesson:", "", *failed]
+        ),
+        versions="\n".join(rows(results)),
+    )
+
+
+def rows(results: dict[str, dict]) -> list[str]:
+    """A row for each direct dependency."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    direct = [*project["dependencies"], *project["optional-dependencies"]["lesson2"]]
+    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split() if "==" in line)
+    pins = {normal(name): version for name, version in pins.items()}
+    names = sorted(normal(re.match(r"[\w.-]+", line)[0]) for line in direct)
+    return [
+        f"| {name} | {pins[name]} | {' | '.join(result['versions'].get(name, '') for result in results.values())} |"
+        for name in names
+    ]
+
+
+def normal(name: str) -> str:
+    """A package's name as indexes compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+if __name__ == "__main__":
+    main()
