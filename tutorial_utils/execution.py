@@ -59,6 +59,9 @@ def execute(path: Path, progress: Callable[[int, int], None]) -> tuple[NotebookN
         The notebook with its outputs, without widget state; and what it took.
     """
     notebook = read_notebook(path)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":  # what an earlier run left is no result of this one, should it stop
+            cell.outputs, cell.execution_count = [], None
     total, done, at = sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in notebook.cells), 0, 0
 
     def begin(cell: NotebookNode, cell_index: int) -> None:

@@ -26,8 +26,9 @@ from tutorial_utils.bootstrap import venv_python
 from tutorial_utils.execution import ROOT, count_facts, find_notebooks, read_notebook
 
 UV = [sys.executable, "-m", "uv"]
-RESOLUTIONS = {"newest": "highest", "oldest": "lowest-direct"}
-"""What uv chooses: for the oldest the least that pyproject.toml declares, and the newest of what that brings."""
+SETS = {"newest": ("highest", "3.13"), "oldest": ("lowest-direct", "3.11")}
+"""How uv chooses, and for which Python: the oldest are the least that pyproject.toml declares, with the newest of what
+those bring."""
 
 STARTUP = """
 import os
@@ -80,7 +81,7 @@ allows, and under the oldest that it names. The stored lessons were run under th
 def main() -> None:
     """Measure what is left to be measured, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sets", nargs="+", choices=RESOLUTIONS, default=list(RESOLUTIONS))
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--lessons", nargs="+", metavar="NN", help="beginnings of names; all by default")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "matrix.md")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "tutorial-matrix")
@@ -108,11 +109,11 @@ def environment(chosen: str, folder: Path) -> None:
     if done.exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    resolve = [*UV, "pip", "compile", "--quiet", "--resolution", RESOLUTIONS[chosen], "--python-version", python]
+    resolution, python = SETS[chosen]
+    resolve = [*UV, "pip", "compile", "--quiet", "--resolution", resolution, "--python-version", python]
     resolve += ["--only-binary", ":all:", "--all-extras", "pyproject.toml", "--output-file", str(requirements)]
     subprocess.run(resolve, cwd=ROOT, check=True)
-    subprocess.run([*UV, "venv", "--quiet", "--clear", "--python", sys.executable, folder / "venv"], check=True)
+    subprocess.run([*UV, "venv", "--quiet", "--clear", "--python", python, folder / "venv"], check=True)
     target = ["--python", venv_python(str(folder / "venv"))]
     subprocess.run([*UV, "pip", "sync", "--quiet", *target, requirements], check=True)
     done.touch()
@@ -127,8 +128,8 @@ def outcome(lesson: str, python: str, folder: Path) -> dict:
     startup.parent.mkdir(parents=True, exist_ok=True)
     startup.write_text(STARTUP, encoding="utf-8")
     failed.write_text("", encoding="utf-8")
-    variables = {name: value for name, value in os.environ.items() if not name.startswith(("TUTORIAL_", "PYTHON"))}
-    variables |= {"IPYTHONDIR": str(folder / "ipython"), "MATRIX_FAILED": str(failed)}
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("TUTORIAL_")}
+    variables |= {"PYTHONPATH": str(ROOT), "IPYTHONDIR": str(folder / "ipython"), "MATRIX_FAILED": str(failed)}
     run = subprocess.run(
         [python, "-c", EXECUTE, lesson], cwd=ROOT, env=variables, stdout=subprocess.PIPE, text=True, check=False
     )
@@ -151,9 +152,9 @@ def written(results: dict[str, dict], lessons: list[str]) -> str:
             failed += [f"- {chosen}, {path.stem}: {line}" for line in one["failed"]]
             failed += [f"- {chosen}, {path.stem} stopped {one['error']}"] if one["error"] else []
     return PAGE.format(
-        machine=f"{platform.system()} ({platform.machine()}), Python {platform.python_version()}, no GPU used",
+        machine=f"{platform.system()} ({platform.machine()}), no GPU",
         day=date.today(),
-        heads=" | ".join(results),
+        heads=" | ".join(f"{chosen}, Python {SETS[chosen][1]}" for chosen in results),
         rule="|".join(["---"] * len(results)),
         facts="\n".join(facts),
         failed="\n".join(

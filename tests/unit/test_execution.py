@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from tutorial_utils import execution
 from tutorial_utils.checks import MARK
@@ -33,7 +33,7 @@ BAD = [
     new_markdown_cell("## The broken part\n\nText.\n\n### Its detail"),
     new_code_cell("check('second', 1, 2)"),
     new_markdown_cell("## After it"),
-    new_code_cell("check('third', 3, 3)"),
+    new_code_cell("check('third', 3, 3)", execution_count=3, outputs=[new_output("stream", text="✓ third\n")]),
 ]
 DEAD = [new_markdown_cell("## Too large"), new_code_cell("import os\nos._exit(9)"), new_markdown_cell("## After it")]
 
