@@ -104,19 +104,22 @@ def measure(chosen: str, lessons: list[str], folder: Path) -> dict:
 
 
 def environment(chosen: str, folder: Path) -> None:
-    """Create the environment of a set of versions, unless it is whole already."""
-    requirements, done = folder / "requirements.txt", folder / "whole"
-    if done.exists():
-        return
-    folder.mkdir(parents=True, exist_ok=True)
+    """Create the environment of a set of versions, or bring it up to date, without what was measured before."""
     resolution, python = SETS[chosen]
     resolve = [*UV, "pip", "compile", "--quiet", "--resolution", resolution, "--python-version", python]
-    resolve += ["--only-binary", ":all:", "--all-extras", "pyproject.toml", "--output-file", str(requirements)]
-    subprocess.run(resolve, cwd=ROOT, check=True)
+    resolve += ["--only-binary", ":all:", "--extra", "lesson2", "--no-header", "--no-annotate", "pyproject.toml"]
+    wanted = subprocess.check_output(resolve, cwd=ROOT, text=True)
+    requirements = folder / "requirements.txt"
+    if requirements.exists() and requirements.read_text(encoding="utf-8") == wanted:
+        return
+    requirements.unlink(missing_ok=True)  # until the environment is whole
+    for known in folder.glob("*.json"):
+        known.unlink()
     subprocess.run([*UV, "venv", "--quiet", "--clear", "--python", python, folder / "venv"], check=True)
-    target = ["--python", venv_python(str(folder / "venv"))]
-    subprocess.run([*UV, "pip", "sync", "--quiet", *target, requirements], check=True)
-    done.touch()
+    with files.draft(requirements) as partial:
+        partial.write_text(wanted, encoding="utf-8")
+        target = venv_python(str(folder / "venv"))
+        subprocess.run([*UV, "pip", "sync", "--quiet", "--python", target, partial], check=True)
 
 
 def outcome(lesson: str, python: str, folder: Path) -> dict:
