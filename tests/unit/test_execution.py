@@ -162,6 +162,13 @@ def page(good, tmp_path_factory):
     return path.read_text(encoding="utf-8")
 
 
+def test_a_page_leaves_out_what_only_a_kernel_needs(tmp_path):
+    cells = [new_code_cell("shown"), new_code_cell("hidden", metadata={"tags": ["remove-cell"]})]
+    write_html(new_notebook(cells=cells), tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert ">shown<" in page and ">hidden<" not in page
+
+
 def test_a_page_loads_nothing_from_elsewhere(page):
     resources = Resources(page)
     assert [value[:60] for value in resources.loaded if value and not value.startswith("data:")] == []
