@@ -26,8 +26,8 @@ KEPT = ("torch", "torchvision")
 LEFT_OUT = ("hypothesis", "jupyterlab", "nbval", "pre-commit", "pytest", "ruff")
 """What a lesson elsewhere does without: the host has a Jupyter of its own, and the others test the course."""
 
-ELSEWHERE = ("PIP_PREFIX", "PIP_ROOT", "PIP_TARGET", "PIP_USER")
-"""Variables that would have pip install where this Python does not look."""
+ELSEWHERE = ("prefix", "root", "target", "user")
+"""Settings with which pip would install where this Python does not look."""
 
 
 class LaunchError(SystemExit):
@@ -48,13 +48,14 @@ def install(*extras: str) -> None:
     check_python()
     wanted, kept = requirements(extras), found(KEPT)
     check_torch(wanted, kept)
+    check_pip()
     before = versions()
     print("Installing what the lessons need; this takes a minute or two.", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         constraints = Path(folder, "kept.txt")
         constraints.write_text("".join(f"{name}=={version}\n" for name, version in kept.items()))
-        pip("--constraint", str(constraints), *wanted.values())
-    pip("--no-deps", "--editable", str(ROOT))
+        pip("install", "--quiet", "--constraint", str(constraints), *wanted.values())
+    pip("install", "--quiet", "--no-deps", "--editable", str(ROOT))
     look_again()
     after = versions()
     print(report(before, after, kept))
@@ -80,8 +81,8 @@ def requirements(extras: tuple[str, ...] = ()) -> dict[str, str]:
 
 
 def name_of(requirement: str) -> str:
-    """The name that a requirement begins with."""
-    return re.match(r"[\w.-]+", requirement)[0]
+    """The name that a requirement begins with, as indexes compare it."""
+    return re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+", requirement)[0]).lower()
 
 
 def found(names: tuple[str, ...]) -> dict[str, str]:
@@ -91,8 +92,8 @@ def found(names: tuple[str, ...]) -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Every distribution that is installed here, with its version."""
-    return {one.metadata["Name"]: one.version for one in metadata.distributions() if one.metadata["Name"]}
+    """The version of every distribution that is installed here."""
+    return {name_of(one.metadata["Name"]): one.version for one in metadata.distributions() if one.metadata["Name"]}
 
 
 def check_torch(wanted: dict[str, str], kept: dict[str, str]) -> None:
@@ -111,19 +112,29 @@ def numbers(version: str) -> tuple[int, ...]:
     return tuple(map(int, re.findall(r"\d+", re.match(r"[\d.]*", version)[0])))
 
 
-def pip(*arguments: str) -> None:
-    """Run pip's install in this Python, where this Python looks.
+def check_pip() -> None:
+    """Raise LaunchError if a configuration file sends what pip installs elsewhere; variables that do are left out."""
+    for line in pip("config", "list").splitlines():
+        key = line.partition("=")[0]
+        if key.rpartition(".")[2] in ELSEWHERE:
+            raise LaunchError(f"pip is told to install elsewhere: {line}. Undo it: python -m pip config unset {key}")
+
+
+def pip(*arguments: str) -> str:
+    """Run pip in this Python: what it says.
 
     Raises:
         LaunchError: pip's own reason, whole.
     """
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
-    environment = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments]
+    variables = {f"PIP_{name.upper()}" for name in ELSEWHERE}
+    environment = {name: value for name, value in os.environ.items() if name not in variables}
     result = subprocess.run(
         command, env=environment, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", errors="replace"
     )
     if result.returncode:
         raise LaunchError(f"pip could not install the packages. {reason(result.stderr, result.returncode)}")
+    return result.stdout
 
 
 def reason(said: str, status: int) -> str:
@@ -154,5 +165,5 @@ def report(before: dict[str, str], after: dict[str, str], kept: dict[str, str]) 
 def changed_under(before: dict[str, str], after: dict[str, str]) -> list[str]:
     """Distributions of which this kernel has loaded another version than is installed now."""
     owners = metadata.packages_distributions()
-    loaded = {owner for module in owners.keys() & sys.modules.keys() for owner in owners[module]}
+    loaded = {name_of(owner) for module in owners.keys() & sys.modules.keys() for owner in owners[module]}
     return sorted(name for name in loaded & before.keys() & after.keys() if before[name] != after[name])

@@ -134,7 +134,8 @@ def host(bare, index, repository, tmp_path) -> Host:
         "PIP_CONFIG_FILE": os.devnull,
         "TUTORIAL_REPOSITORY": repository.as_uri(),
     }
-    made = Host(Path(shutil.copytree(bare, tmp_path / "host", symlinks=True)), tmp_path / "content", environment)
+    venv = shutil.copytree(bare, tmp_path / "host", symlinks=True, copy_function=os.link)
+    made = Host(venv, tmp_path / "content", environment)
     made.has("torch", "2.6.0+cu124")
     made.has("torchvision", "0.21.0+cu124", ["torch==2.6.0"])
     made.has("shared", "1.0")
@@ -205,11 +206,27 @@ def test_a_package_that_changed_under_the_kernel_is_said_to_need_a_restart(host)
     assert "Restart" not in host.run(cell()).stdout
 
 
-@pytest.mark.parametrize("variable", launch.ELSEWHERE)
-def test_variables_that_send_pip_elsewhere_do_not_count(host, variable, tmp_path):
-    host.environment[variable] = "1" if variable == "PIP_USER" else str(tmp_path / "elsewhere")
+def test_variables_that_send_pip_elsewhere_do_not_count(host, tmp_path):
+    variables = ("PIP_PREFIX", "PIP_ROOT", "PIP_TARGET")
+    host.environment |= dict.fromkeys(variables, str(tmp_path / "elsewhere")) | {"PIP_USER": "1"}
     assert host.run(f"{cell()}{GO_ON}").returncode == 0
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_configuration_that_sends_pip_elsewhere_is_named_before_anything_is_installed(host, tmp_path):
+    configuration = tmp_path / "pip.conf"
+    configuration.write_text(f"[install]\ntarget = {tmp_path / 'elsewhere'}\n")
+    host.environment["PIP_CONFIG_FILE"] = str(configuration)
+    line = stopped(host.run(cell()))
+    assert f"install.target='{tmp_path / 'elsewhere'}'" in line and "pip config unset install.target" in line
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_folder_with_blanks_and_other_letters_is_as_good(host):
+    host.folder = host.folder.parent / "my café files"
+    host.folder.mkdir()
+    result = host.run(f"{cell()}{GO_ON}")
+    assert result.returncode == 0, result.stderr
 
 
 # --- What stands in the way is one line -------------------------------------------------------------------------------
@@ -222,7 +239,7 @@ def stopped(result: subprocess.CompletedProcess) -> str:
     return line
 
 
-@pytest.mark.parametrize("address", ["", "file:///nowhere/to/be/found", "http://127.0.0.1:9/a/b", "no address"])
+@pytest.mark.parametrize("address", ["", "file:///not/here", "http://127.0.0.1:9/a/b"])
 def test_an_address_from_which_nothing_comes_is_named_with_gits_own_reason(host, address):
     host.environment["TUTORIAL_REPOSITORY"] = address
     line = stopped(host.run(cell()))
