@@ -23,8 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 KEPT = ("torch", "torchvision")
 """What the host has of these stays as it is found."""
 
-LEFT_OUT = ("hypothesis", "jupyterlab", "nbval", "pre-commit", "pytest", "ruff")
-"""What a lesson elsewhere does without: the host has a Jupyter of its own, and the others test the course."""
+LEFT_OUT = ("hypothesis", "jupyterlab", "nbval", "pre-commit", "pytest", "ruff", "uv")
+"""What a lesson elsewhere does without: the host has a Jupyter of its own, and the others test the course or set it up."""
 
 ELSEWHERE = ("prefix", "root", "target", "user")
 """Settings with which pip would install where this Python does not look."""
