@@ -24,7 +24,7 @@ KEPT = ("torch", "torchvision")
 """What the host has of these stays as it is found."""
 
 LEFT_OUT = ("hypothesis", "jupyterlab", "nbval", "pre-commit", "pytest", "ruff", "uv")
-"""What a lesson elsewhere does without: the host has a Jupyter of its own, and the others test the course or set it up."""
+"""What a lesson elsewhere does without: the host has a Jupyter of its own, and the others test or set up the course."""
 
 ELSEWHERE = ("prefix", "root", "target", "user")
 """Settings with which pip would install where this Python does not look."""
