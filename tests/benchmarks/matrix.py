@@ -85,22 +85,24 @@ def main() -> None:
     parser.add_argument("--lessons", nargs="+", metavar="NN", help="beginnings of names; all by default")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "matrix.md")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "tutorial-matrix")
+    parser.add_argument("--known", action="store_true", help="run nothing more: write what is known already")
     options = parser.parse_args()
     lessons = [path.stem for path in find_notebooks(options.lessons)]
-    results = {chosen: measure(chosen, lessons, options.folder / chosen) for chosen in options.sets}
+    results = {chosen: measure(chosen, lessons, options.folder / chosen, options.known) for chosen in options.sets}
     page = written(results, lessons)
     with files.draft(options.out) as partial:
         partial.write_text(page, encoding="utf-8")
     print(page)
 
 
-def measure(chosen: str, lessons: list[str], folder: Path) -> dict:
+def measure(chosen: str, lessons: list[str], folder: Path, known: bool) -> dict:
     """The versions of a set, and what came of each lesson under them; what is known already is read."""
-    environment(chosen, folder)
+    if not known:
+        environment(chosen, folder)
     python = venv_python(str(folder / "venv"))
     listing = subprocess.check_output([*UV, "pip", "list", "--format=json", "--python", python], text=True)
     versions = {normal(one["name"]): one["version"] for one in json.loads(listing)}
-    return {"versions": versions, **{lesson: outcome(lesson, python, folder) for lesson in lessons}}
+    return {"versions": versions, **{lesson: outcome(lesson, python, folder, known) for lesson in lessons}}
 
 
 def environment(chosen: str, folder: Path) -> None:
@@ -122,11 +124,14 @@ def environment(chosen: str, folder: Path) -> None:
         subprocess.run([*UV, "pip", "sync", "--quiet", "--python", target, partial], check=True)
 
 
-def outcome(lesson: str, python: str, folder: Path) -> dict:
-    """Execute a lesson in an environment: its facts that hold, those that do not, and where it stopped if it did."""
-    known, failed = folder / f"{lesson}.json", folder / f"{lesson}.failed"
-    if known.exists():
-        return json.loads(known.read_text(encoding="utf-8"))
+def outcome(lesson: str, python: str, folder: Path, known: bool = False) -> dict:
+    """Execute a lesson in an environment: its facts that hold, those that do not, and where it stopped if it did.
+
+    An empty one, if it was not executed yet and only what is known is wanted.
+    """
+    result, failed = folder / f"{lesson}.json", folder / f"{lesson}.failed"
+    if result.exists() or known:
+        return json.loads(result.read_text(encoding="utf-8")) if result.exists() else {}
     startup = folder / "ipython" / "profile_default" / "startup" / "startup.py"
     startup.parent.mkdir(parents=True, exist_ok=True)
     startup.write_text(STARTUP, encoding="utf-8")
@@ -138,7 +143,7 @@ def outcome(lesson: str, python: str, folder: Path) -> dict:
     )
     found = json.loads(run.stdout) if run.returncode == 0 else {"facts": 0, "error": "before its first cell"}
     found["failed"] = failed.read_text(encoding="utf-8").splitlines()
-    with files.draft(known) as partial:
+    with files.draft(result) as partial:
         partial.write_text(json.dumps(found), encoding="utf-8")
     return found
 
@@ -148,12 +153,13 @@ def written(results: dict[str, dict], lessons: list[str]) -> str:
     facts, failed = [], []
     for path in find_notebooks(lessons):
         stored = count_facts(read_notebook(path))
-        cells = [f"{result[path.stem]['facts']} of {stored}" for result in results.values()]
+        found = [result[path.stem] for result in results.values()]
+        cells = [f"{one['facts']} of {stored}" if one else "not run" for one in found]
         facts.append(" | ".join(["", path.stem, f"{stored}", *cells, ""]).strip())
         for chosen, result in results.items():
             one = result[path.stem]
-            failed += [f"- {chosen}, {path.stem}: {line}" for line in one["failed"]]
-            failed += [f"- {chosen}, {path.stem} stopped {one['error']}"] if one["error"] else []
+            failed += [f"- {chosen}, {path.stem}: {line}" for line in one.get("failed", [])]
+            failed += [f"- {chosen}, {path.stem} stopped {one['error']}"] if one.get("error") else []
     return PAGE.format(
         machine=f"{platform.system()} ({platform.machine()}), no GPU",
         day=date.today(),
@@ -161,7 +167,11 @@ def written(results: dict[str, dict], lessons: list[str]) -> str:
         rule="|".join(["---"] * len(results)),
         facts="\n".join(facts),
         failed="\n".join(
-            ["Every fact holds." if not failed else "What does not hold, or stops a lesson:", "", *failed]
+            [
+                "Every fact that was looked at holds." if not failed else "What does not hold, or stops a lesson:",
+                "",
+                *failed,
+            ]
         ),
         versions="\n".join(rows(results)),
     )

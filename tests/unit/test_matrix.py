@@ -58,6 +58,12 @@ def test_a_lesson_that_was_measured_is_not_run_again(tmp_path):
     assert matrix.outcome(LESSON, "no such python", tmp_path) == {"facts": 3}
 
 
+def test_what_was_not_run_is_said_to_be_so(tmp_path):
+    assert matrix.outcome(LESSON, "no such python", tmp_path, known=True) == {}
+    page = matrix.written({"newest": {LESSON: {}, "versions": {}}}, [LESSON])
+    assert re.search(rf"\| {LESSON} \| \d+ \| not run \|", page)
+
+
 def test_the_page_has_a_row_for_each_lesson_and_package_and_names_what_failed():
     result = {LESSON: {"facts": 5, "failed": ["a fact: got 1, expected 2."], "error": "under 'X': E: e"}}
     page = matrix.written({"newest": result | {"versions": {"torch": "9.9"}}}, [LESSON])
@@ -69,4 +75,4 @@ def test_the_page_has_a_row_for_each_lesson_and_package_and_names_what_failed():
 
 def test_a_page_on_which_everything_holds_says_so():
     result = {LESSON: {"facts": 5, "failed": [], "error": ""}, "versions": {}}
-    assert "Every fact holds." in matrix.written({"newest": result, "oldest": result}, [LESSON])
+    assert "Every fact that was looked at holds." in matrix.written({"newest": result, "oldest": result}, [LESSON])
