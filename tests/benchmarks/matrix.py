@@ -160,19 +160,14 @@ def written(results: dict[str, dict], lessons: list[str]) -> str:
             one = result[path.stem]
             failed += [f"- {chosen}, {path.stem}: {line}" for line in one.get("failed", [])]
             failed += [f"- {chosen}, {path.stem} stopped {one['error']}"] if one.get("error") else []
+    heading = "What does not hold, or stops a lesson:" if failed else "Every fact that was looked at holds."
     return PAGE.format(
         machine=f"{platform.system()} ({platform.machine()}), no GPU",
         day=date.today(),
         heads=" | ".join(f"{chosen}, Python {SETS[chosen][1]}" for chosen in results),
         rule="|".join(["---"] * len(results)),
         facts="\n".join(facts),
-        failed="\n".join(
-            [
-                "Every fact that was looked at holds." if not failed else "What does not hold, or stops a lesson:",
-                "",
-                *failed,
-            ]
-        ),
+        failed="\n".join([heading, "", *failed]),
         versions="\n".join(rows(results)),
     )
 
