@@ -60,7 +60,8 @@ PAGE = """\
 # Under other versions
 
 {machine}, {day}. `make matrix` writes this page: the lessons at `mini` under the newest versions that pyproject.toml
-allows, and under the oldest that it names. The stored lessons were run under those that constraints.txt pins.
+allows, and under the oldest that it names. The stored lessons were run under those that constraints.txt pins. What only
+tests and tools use is installed, and not tried.
 
 ## Facts
 
@@ -167,7 +168,7 @@ def written(results: dict[str, dict], lessons: list[str]) -> str:
         heads=" | ".join(f"{chosen}, Python {SETS[chosen][1]}" for chosen in results),
         rule="|".join(["---"] * len(results)),
         facts="\n".join(facts),
-        failed="\n".join([heading, "", *failed]),
+        failed="\n".join([heading, *([""] if failed else []), *failed]),
         versions="\n".join(rows(results)),
     )
 
