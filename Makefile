@@ -8,7 +8,7 @@ SET_UP = $(PYTHON) -Es -m tutorial_utils.bootstrap
 KEPT = PYTHONDONTWRITEBYTECODE PYTHONHASHSEED PYTHONIOENCODING PYTHONPYCACHEPREFIX PYTHONUNBUFFERED PYTHONUTF8
 unexport $(filter-out $(KEPT),$(filter PYTHON% PYTEST_%,$(.VARIABLES)))
 
-.PHONY: notebooks test deep lab refresh bench gpu report browser classroom classroom-test hub lint setup
+.PHONY: notebooks test deep lab refresh bench gpu report matrix browser classroom classroom-test hub lint setup
 
 notebooks: setup  ## execute every notebook at TUTORIAL_SCALE into build/
 	@$(RUN) tutorial_utils run --out build
@@ -45,6 +45,9 @@ gpu: setup  ## the lessons on a CUDA GPU, and what the published models need the
 
 report: setup  ## measure everything (an hour or two) and write docs/report.md
 	@.venv/bin/python tests/benchmarks/report.py
+
+matrix: setup  ## which facts hold under the newest and the oldest versions (an hour), into docs/matrix.md
+	@.venv/bin/python tests/benchmarks/matrix.py
 
 browser:  ## every lesson in JupyterLab in a real browser; needs Chromium, such as Debian's package
 	@$(SET_UP) browser lesson2

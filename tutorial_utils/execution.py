@@ -89,6 +89,9 @@ def execute(path: Path, progress: Callable[[int, int], None]) -> tuple[NotebookN
         The notebook with its outputs, without widget state; and what it took.
     """
     notebook = read_notebook(path)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":  # what an earlier run left is no result of this one, should it stop
+            cell.outputs, cell.execution_count = [], None
     total, done, at = sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in notebook.cells), 0, 0
 
     def begin(cell: NotebookNode, cell_index: int) -> None:
@@ -265,7 +268,8 @@ def write_html(notebook: NotebookNode, path: Path) -> None:
     """Write a page that needs no network, likewise: pictures inside, and no scripts from elsewhere."""
     from nbconvert import HTMLExporter
 
-    exporter = HTMLExporter(template_name="classic", embed_images=True)
+    left_out = {"enabled": True, "remove_cell_tags": ["remove-cell"]}  # what only a kernel needs
+    exporter = HTMLExporter(template_name="classic", embed_images=True, config={"TagRemovePreprocessor": left_out})
     page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": path.stem}})
     page = re.sub(r"<script\b.*?</script>", "", page, flags=re.DOTALL)  # all of them for things we do without
     _write_whole(path, page)

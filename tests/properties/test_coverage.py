@@ -68,7 +68,8 @@ WITHOUT = {
         "networks.uvit.UViT.unpatchify",
     ],
     "a library calls it, or has made it": ["execution.SilentOutput.sync_state", "figures.plotting.LessonFigure.set"],
-    "it runs before this library is installed": ["bootstrap", "installer"],
+    "it runs before this library is installed": ["bootstrap", "installer", "launch"],
+    "it writes this repository's own files, and is tested on them": ["links"],
     "it is a command, and tested as one": ["__main__"],
 }
 

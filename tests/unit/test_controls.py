@@ -4,6 +4,7 @@ import datetime
 
 import ipywidgets
 import pytest
+from traitlets import Bunch
 
 from tutorial_utils.figures import controls
 
@@ -39,6 +40,13 @@ def test_dials_draw_all_their_values_in_order_whenever_one_is_turned(drawn):
 def test_an_uploaded_file_is_drawn_from_its_content(drawn):
     button, _ = controls.upload(drawn.append, "picture").children
     give(button, b"pixels")
+    assert drawn == [b"pixels"]
+
+
+def test_an_uploaded_file_is_drawn_with_the_ipywidgets_that_hosts_still_bring(drawn):
+    button, _ = controls.upload(drawn.append, "picture").children
+    as_version_7 = {"a.png": {"metadata": {"name": "a.png"}, "content": b"pixels"}}
+    button.notify_change(Bunch(name="value", type="change", owner=button, old={}, new=as_version_7))
     assert drawn == [b"pixels"]
 
 

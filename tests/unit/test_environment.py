@@ -71,8 +71,8 @@ def test_every_constraint_is_exact_and_none_is_given_twice():
 @pytest.mark.parametrize("requirement", DIRECT, ids=str)
 def test_a_direct_dependency_has_a_pin_that_agrees_with_pyproject(requirement):
     assert canonicalize_name(requirement.name) in PINS
-    if requirement.specifier:
-        assert str(requirement.specifier) == f"=={pinned_version(requirement.name)}"
+    assert requirement.specifier, "how old may it be?"
+    assert requirement.specifier.contains(pinned_version(requirement.name))
 
 
 @pytest.mark.parametrize("extra", EXTRAS)
@@ -106,9 +106,6 @@ def test_nbval_is_the_version_that_the_wiring_reaches_into():
 
 
 def test_torch_and_torchvision_are_a_pair():
-    declared = {requirement.name: str(requirement.specifier) for requirement in DIRECT}
-    assert declared["torch"] == f"=={pinned_version('torch')}"
-    assert declared["torchvision"] == f"=={pinned_version('torchvision')}"
     wants = [Requirement(text) for text in distribution("torchvision").requires]
     (torch,) = [requirement for requirement in wants if requirement.name == "torch"]
     assert torch.specifier.contains(pinned_version("torch"))

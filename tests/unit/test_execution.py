@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from tutorial_utils import execution
 from tutorial_utils.checks import MARK
@@ -33,7 +33,7 @@ BAD = [
     new_markdown_cell("## The broken part\n\nText.\n\n### Its detail"),
     new_code_cell("check('second', 1, 2)"),
     new_markdown_cell("## After it"),
-    new_code_cell("check('third', 3, 3)"),
+    new_code_cell("check('third', 3, 3)", execution_count=3, outputs=[new_output("stream", text="✓ third\n")]),
 ]
 DEAD = [new_markdown_cell("## Too large"), new_code_cell("import os\nos._exit(9)"), new_markdown_cell("## After it")]
 
@@ -160,6 +160,13 @@ def page(good, tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "01_good.html"
     write_html(good[0], path)
     return path.read_text(encoding="utf-8")
+
+
+def test_a_page_leaves_out_what_only_a_kernel_needs(tmp_path):
+    cells = [new_code_cell("shown"), new_code_cell("hidden", metadata={"tags": ["remove-cell"]})]
+    write_html(new_notebook(cells=cells), tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert ">shown<" in page and ">hidden<" not in page
 
 
 def test_a_page_loads_nothing_from_elsewhere(page):

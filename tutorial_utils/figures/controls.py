@@ -47,11 +47,12 @@ def upload(draw: Callable[[bytes], Figure], label: str) -> ipywidgets.VBox:
 
     def show(change: dict) -> None:
         shown.clear_output(wait=True)
-        if not change["new"]:
+        files = change["new"].values() if isinstance(change["new"], dict) else change["new"]  # a dict before version 8
+        if not files:
             return
         with shown:
             try:
-                display(draw(bytes(change["new"][0]["content"])))
+                display(draw(bytes(next(iter(files))["content"])))
             except ValueError as error:
                 print(error)
 
