@@ -109,6 +109,7 @@ def execute(path: Path, progress: Callable[[int, int], None]) -> tuple[NotebookN
         kernel_name="python3",
         kernel_manager_class=OwnKernel,
         record_timing=False,
+        coalesce_streams=True,  # or a busy machine stores a printed line in two pieces
         extra_arguments=["--log-level=ERROR"],  # a hint on encrypting loopback connections helps no learner
         resources={"metadata": {"path": str(path.parent)}},
         on_cell_start=begin,
