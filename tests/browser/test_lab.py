@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from tutorial_utils.checks import CROSS, MARK
 from tutorial_utils.execution import ROOT, find_notebooks
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: run `make browser`")
@@ -37,19 +39,20 @@ playwright.expect.set_options(timeout=PATIENCE)
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    """A JupyterLab on loopback, with its token, that serves a copy of the lessons; yields its address and folder."""
+    """A JupyterLab on loopback, as `make lab` starts it: its address with its token, and the folder of the copies."""
     folder = tmp_path_factory.mktemp("lab")
-    lessons = shutil.copytree(find_notebooks()[0].parent, folder / "notebooks")
-    command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--expose-app-in-browser", "--allow-root"]
-    options = ["--ServerApp.ip=127.0.0.1", "--ServerApp.port=0", f"--ServerApp.root_dir={lessons}"]
+    lessons = folder / "work"
+    command = [sys.executable, "-m", "tutorial_utils", "lab", f"--folder={lessons}"]
+    options = ["--no-browser", "--expose-app-in-browser", "--ServerApp.ip=127.0.0.1", "--ServerApp.port=0"]
     own = os.environ | {"JUPYTER_CONFIG_DIR": str(folder / "config")}  # whoever runs this keeps their own settings
-    server = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True, env=own)
+    apart = {"start_new_session": True, "cwd": ROOT, "env": own}
+    server = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True, **apart)
     try:
         address = next(filter(None, (re.search(r"http://127\S+token=\w+", line) for line in server.stderr)))[0]
         threading.Thread(target=server.stderr.read, daemon=True).start()  # a full pipe would stop the server
         yield address, lessons
     finally:
-        server.terminate()
+        os.killpg(server.pid, signal.SIGTERM)  # the command, and the server that it has started
         server.wait()
 
 
@@ -92,6 +95,7 @@ def test_a_learner_runs_a_lesson_moves_its_control_saves_and_reopens(name, lab, 
     code = [cell for cell in cells if cell["cell_type"] == "code" and cell["source"]]
     assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
     assert not [output for output in outputs(cells) if output["output_type"] == "error"]
+    assert not [output for output in outputs(cells) if CROSS in str(output.get("text", ""))]
 
     for index, cell in enumerate(cells):
         if re.search(r"controls\.(slider|dials)\(", cell["source"]):
@@ -106,6 +110,29 @@ def test_a_learner_runs_a_lesson_moves_its_control_saves_and_reopens(name, lab, 
     again = page.evaluate("lesson.cells()")
     assert [kind(output) for output in outputs(again)] == [kind(output) for output in outputs(saved.cells)]
     assert not complaints
+
+
+UNTRUE = [
+    "from tutorial_utils import checks",
+    "checks.check('two and two', 2 + 2, 5)\nchecks.check('one and one', 1 + 1, 2)",
+    "print('and on')",
+    "checks.untrue()",
+]
+
+
+def test_a_fact_that_a_learner_made_untrue_is_a_red_line_and_the_notebook_goes_on(lab, page):
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}  # or JupyterLab asks which
+    cells = [nbformat.v4.new_code_cell(source) for source in UNTRUE]
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata=kernel)
+    nbformat.write(notebook, lab[1] / "changed.ipynb")
+    open_lesson(page, lab, "changed.ipynb")
+    page.evaluate("lesson.runAll()")
+    _, facts, after, end = ("".join(one["text"] for one in cell["outputs"]) for cell in page.evaluate("lesson.cells()"))
+    assert f"{CROSS} two and two: got 4, expected 5; your change made" in facts and f"{MARK} one and one" in facts
+    assert after == "and on\n" and f"{CROSS} two and two: got 4, expected 5." in end
+    red = page.locator(".ansi-red-fg", has_text="two and two").first
+    playwright.expect(red).to_be_visible()
+    page.screenshot(path=lab[1] / "changed.png")
 
 
 def show(page, index: int):
