@@ -11,6 +11,7 @@ from classroom import settings
 from classroom.passwords import ClassList
 from classroom.spawner import LearnerSpawner
 from tutorial_utils.openmp import WAITING
+from tutorial_utils.working import OFFLINE
 
 c = get_config()  # noqa: F821  JupyterHub provides it
 wanted = settings.read()
@@ -73,8 +74,7 @@ idle_seconds = round(60 * wanted.idle_minutes)
 c.Spawner.args = [
     f"--MappingKernelManager.cull_idle_timeout={idle_seconds}",
     "--MappingKernelManager.cull_interval=60",
-    "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",  # there may be no network
-    "--LabApp.news_url=None",
+    *OFFLINE,
 ]
 culler = [sys.executable, "-m", "jupyterhub_idle_culler", f"--timeout={2 * idle_seconds}"]
 c.JupyterHub.services = [{"name": "idle-culler", "command": culler}]

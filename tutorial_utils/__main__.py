@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import warnings
@@ -158,10 +159,17 @@ def lab(
     for newer in working.bring(folder):
         typer.echo(newer)
     command = [sys.executable, "-m", "jupyterlab", str(folder)]  # the module: the script may not start, if it was moved
-    command.append("--ServerApp.kernel_spec_manager_class=tutorial_utils.execution.OwnKernels")
+    command += [*working.OFFLINE, "--ServerApp.kernel_spec_manager_class=tutorial_utils.execution.OwnKernels"]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")  # as in a container; who is root knows it
-    raise typer.Exit(subprocess.call([*command, *context.args]))
+    raise typer.Exit(serve([*command, *context.args]))
+
+
+def serve(command: list[str]) -> int:
+    """Run a program that asks its own question at Ctrl-C, to its end: its status."""
+    process = subprocess.Popen(command)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return process.wait()
 
 
 @app.command()

@@ -15,6 +15,9 @@ from tutorial_utils import files
 ROOT = Path(__file__).resolve().parents[1]
 LESSONS = ROOT / "notebooks"
 COPIED = (".ipynb", ".yaml")
+OFFLINE = ("--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url=None")
+"""Options of JupyterLab without which it asks the network for news: there may be none."""
+
 RECORD = ".copied.json"
 """Beside the copies: the SHA-256 that each original had when it was copied."""
 

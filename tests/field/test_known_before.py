@@ -54,7 +54,7 @@ def no_work(monkeypatch):
         (working, "_copy"),
     ):
         monkeypatch.setattr(module, name, work)
-    monkeypatch.setattr(cli.subprocess, "call", work)
+    monkeypatch.setattr(cli, "serve", work)
 
 
 def test_every_command_that_writes_is_tried():

@@ -1,5 +1,6 @@
 """A message keeps the cause's own last line, whole; and its advice is right for the case at hand."""
 
+import base64
 import os
 import pickle
 import shutil
@@ -8,7 +9,7 @@ import stat
 import pytest
 import torch
 from commandline import run
-from fetching import change_course, write_manifest, write_note
+from fetching import change_course, npz, write_manifest, write_note
 from hub import Hub
 
 from tutorial_utils import require
@@ -53,6 +54,15 @@ def test_an_expired_token_is_no_obstacle_to_a_public_file(hub, tmp_path, monkeyp
     monkeypatch.setenv("HF_ENDPOINT", hub.url)
     monkeypatch.setenv("HF_TOKEN", "expired")
     assert (store.fetch("net", "full") / "config.json").read_bytes() == b'{"public": true}'
+
+
+def test_a_password_in_a_netrc_is_no_obstacle_either(hub, tmp_path, monkeypatch):
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login anna password former")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    hub.refused[f"Basic {base64.b64encode(b'anna:former').decode()}"] = "no such account"
+    hub.plain["/set.npz"] = volumes = npz(b"volumes")
+    write_manifest(tmp_path, 'huggingface = "lab/net"\nfiles = []', [f"{hub.url}/set.npz"], volumes)
+    assert (store.fetch("set", "full") / "set.npz").read_bytes() == volumes
 
 
 def test_a_file_that_is_not_public_says_what_is_wrong_with_the_token(hub, tmp_path, monkeypatch):

@@ -67,7 +67,7 @@ def broken(monkeypatch):
             (execution, "execute"),
             (bundle, "add"),
             (working, "_copy"),
-            (cli.subprocess, "call"),
+            (cli, "serve"),
             (copies.Copy, "problems"),
             (copies.Copy, "damage"),
         ):
