@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -259,10 +260,12 @@ def set_timesteps(scheduler: SchedulerMixin, steps: int, device: torch.device | 
     two, and what they make is not a number. It raises a ValueError that names the next number of steps that can be had.
     """
     require.whole("steps", steps, 1, scheduler.config.num_train_timesteps)
-    possible = next((fewer for fewer in range(steps, 0, -1) if _are_distinct(scheduler, fewer)), None)
-    if possible != steps:
-        raise ValueError(f"steps={steps}: {type(scheduler).__name__} has no such times here: choose {possible} steps.")
-    scheduler.set_timesteps(steps, device=device)
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # of NumPy, about diffusers
+        possible = next((fewer for fewer in range(steps, 0, -1) if _are_distinct(scheduler, fewer)), None)
+        if possible != steps:
+            kind = type(scheduler).__name__
+            raise ValueError(f"steps={steps}: {kind} has no such times here: choose {possible} steps.")
+        scheduler.set_timesteps(steps, device=device)
 
 
 def _are_distinct(scheduler: SchedulerMixin, steps: int) -> bool:
