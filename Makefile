@@ -2,7 +2,7 @@
 # LIGHT=1 leaves out TensorFlow, Keras and lesson 2; TORCH=cpu takes torch's builds without CUDA. .venv remembers both.
 PYTHON ?= python3
 RUN = .venv/bin/python -m
-SET_UP = $(PYTHON) -Es -m tutorial_utils.bootstrap
+SET_UP = "$(PYTHON)" -Es -m tutorial_utils.bootstrap
 
 # What else is configured for Python on this machine (PYTHONPATH, PYTEST_ADDOPTS and so on) is meant for other projects.
 KEPT = PYTHONDONTWRITEBYTECODE PYTHONHASHSEED PYTHONIOENCODING PYTHONPYCACHEPREFIX PYTHONUNBUFFERED PYTHONUTF8
