@@ -90,7 +90,7 @@ def clips(tmp_path_factory):
     return folder
 
 
-@damaged
+@pytest.mark.parametrize("damage", [DAMAGE["gone"], DAMAGE["cut short"]], ids=["gone", "cut short"])
 @pytest.mark.parametrize("suffix", [".mp4", ".gif", ".png"])
 def test_a_finished_folder_of_clips_is_made_whole_again(suffix, damage, clips):
     out = clips / "out"

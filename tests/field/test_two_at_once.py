@@ -1,51 +1,44 @@
 """Two runs into one folder both end well, or the second is told who is at work; who was killed is in nobody's way."""
 
+import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
+import models
 import pytest
 from commandline import REQUEST, assert_all_whole, run, tiny_networks
 
 from tutorial_utils import files, working
 from tutorial_utils.recipes import training
-
-SAMPLE = """
-import sys, time
-import torch
-from unittest import mock
-import commandline, models
-from tutorial_utils import __main__ as cli
 from tutorial_utils.sampling import by_class
-decode = by_class.decode
-by_class.decode = lambda *given: (print("at work", flush=True), time.sleep(float(sys.argv.pop(1))), decode(*given))[-1]
-with commandline.tiny_networks:
-    sys.argv[0] = "tutorial_utils"
-    sys.exit(cli.main())
-"""
+from tutorial_utils.sampling.diffusion import Settings
 
 
-def start(seconds: float, *arguments: str) -> subprocess.Popen:
-    """A process of its own that samples with tiny networks, each batch of which takes so long."""
-    paths = [path for path in sys.path if "tests" in path]
-    code = f"import sys; sys.path[:0] = {paths!r}\n" + SAMPLE.replace("float(sys.argv.pop(1))", repr(seconds))
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, "-c", code, *arguments], **pipes)
+def test_the_second_is_told_who_is_at_work_and_the_first_ends_well(tmp_path, monkeypatch):
+    out, begun, go_on = tmp_path / "out", threading.Event(), threading.Event()
+    decode = models.sampler().decode
 
+    def slowly(latents):
+        begun.set()
+        go_on.wait()
+        return decode(latents)
 
-@tiny_networks
-def test_the_second_is_told_who_is_at_work_and_the_first_ends_well(tmp_path):
-    out = tmp_path / "out"
-    first = start(2, *REQUEST, str(out))
-    while "at work" not in first.stdout.readline():
-        assert first.poll() is None, first.communicate()
-    status, _, err = run(*REQUEST, str(out))
-    assert status == 1 and f"{out} is being filled by process {first.pid} on " in err.replace("\n", " ")
-    assert "wait for its end, or choose another folder" in err
-    assert first.communicate()[1] == "" and first.returncode == 0
+    def sample():
+        slow = replace(models.sampler(), decode=slowly, batch_size=1)
+        by_class.sample_to_folder(slow, [0, 1], 0, Settings(steps=1), out)
+
+    first = threading.Thread(target=sample)
+    first.start()
+    begun.wait()
+    with pytest.raises(ValueError, match=rf"out is being filled by process {os.getpid()} on .*: wait for its end"):
+        sample()
+    go_on.set()
+    first.join()
     assert_all_whole(out)
     assert sorted(path.name for path in out.iterdir()) == ["grid.png", "request.json", "samples.npz"]
-    assert run(*REQUEST, str(out))[0] == 0  # what is finished is nobody's work
+    sample()  # what is finished is nobody's work
 
 
 HOLD = """

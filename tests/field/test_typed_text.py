@@ -8,7 +8,7 @@ from matplotlib.text import Text
 
 from tutorial_utils.figures import controls, plotting
 
-TYPED = ["$$", "a bag for $5, not $10", "$\\alpha_{", "100 % {of} them", "a_b^c \\frac", "<b>&amp;", "$x$\n$$", "￥5 $"]
+TYPED = ["$$", "a bag for $5, not $10", "$\\alpha_{ 100 % {of} them", "$x$\n<b>&amp; $$ a_b^c ￥5"]
 
 
 def test_no_figure_has_been_forgotten():
