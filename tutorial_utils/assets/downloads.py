@@ -257,9 +257,8 @@ def _explain(copy: Copy, tried: list[str]) -> str:
     hints = [f"{readable(kept)} have come and are kept: the next attempt goes on from there."] if kept > 1e5 else []
     proxies = {proxy for source in sources(asset) for proxy in get_environ_proxies(source.address).values()}
     if proxies:
-        hints.append(
-            f"All of it went through the proxy {', '.join(sorted(proxies))}, as HTTPS_PROXY says: does it answer?"
-        )
+        through = ", ".join(sorted(proxies))
+        hints.append(f"It was tried through the proxy {through}, as HTTPS_PROXY says: does it answer?")
     if asset.huggingface:
         hints.append("If Hugging Face is slow or cannot be reached: HF_ENDPOINT can name a mirror of it.")
     return "\n".join(
