@@ -4,7 +4,7 @@ import csv
 import json
 import math
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from tutorial_utils.recipes.training import Run, cached, command, hybrid_optimizers, load_state, write_csv, write_report
+from tutorial_utils.sampling.diffusion import Settings
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -241,8 +242,8 @@ def test_a_recipe_is_a_command(monkeypatch, tmp_path, capsys):
 
 
 def test_infinity_which_json_lacks_is_written_as_null_and_nonsense_is_refused(tmp_path):
-    write_report(tmp_path, [{"step": 1}], {"settings": {"low": 0.5, "high": math.inf}}, "")
-    assert json.loads((tmp_path / "metrics.json").read_text()) == {"settings": {"low": 0.5, "high": None}}
+    write_report(tmp_path, [{"step": 1}], {"settings": asdict(Settings(guidance_interval=(0.5, math.inf)))}, "")
+    assert json.loads((tmp_path / "metrics.json").read_text())["settings"]["guidance_interval"] == [0.5, None]
     with pytest.raises(ValueError, match="nan"):
         write_report(tmp_path, [{"step": 1}], {"loss": math.nan}, "")
 

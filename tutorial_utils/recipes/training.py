@@ -218,9 +218,11 @@ def write_report(out: Path, rows: Iterable[dict], metrics: dict, card: str) -> N
 
 
 def without_infinity(value: object) -> object:
-    """For JSON, which has no infinity: null where a number is infinite, in dictionaries at any depth; so no bound."""
+    """For JSON, which has no infinity: null where a number is infinite, at any depth; so no bound."""
     if isinstance(value, dict):
         return {key: without_infinity(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_infinity(one) for one in value]
     return None if value == math.inf else value
 
 
