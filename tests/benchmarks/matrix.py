@@ -88,6 +88,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "tutorial-matrix")
     parser.add_argument("--known", action="store_true", help="run nothing more: write what is known already")
     options = parser.parse_args()
+    files.require_place(options.out.parent, "--out")
     lessons = [path.stem for path in find_notebooks(options.lessons)]
     results = {chosen: measure(chosen, lessons, options.folder / chosen, options.known) for chosen in options.sets}
     page = written(results, lessons)

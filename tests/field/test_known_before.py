@@ -1,5 +1,6 @@
 """What can be known before the first second of work is checked then: places for results, and steps for schedules."""
 
+import importlib
 import inspect
 import json
 from pathlib import Path
@@ -142,3 +143,11 @@ def test_a_film_program_that_does_not_start_is_found_before_the_first_clip(tmp_p
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tmp_path / "absent"))
     status, _, err = run("sample", "latte", *LATTE, f"--out={tmp_path / 'out'}")
     assert status == 1 and "IMAGEIO_FFMPEG_EXE" in err and str(tmp_path / "absent") in err.replace("\n", "")
+
+
+@pytest.mark.parametrize("name", ["report", "matrix"])
+def test_what_measures_for_an_hour_asks_for_its_place_first(name, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.setattr("sys.argv", [name, f"--out={tmp_path / 'file' / 'page.md'}"])
+    with pytest.raises(ValueError, match="choose another for --out"):
+        importlib.import_module(name).main()
