@@ -44,18 +44,22 @@ def work(*_, **__):
     raise AssertionError("work has begun")
 
 
+LONG = [
+    (by_class, "load"),
+    (latte_model, "load_pipeline"),
+    (execution, "execute"),
+    (bundle, "add"),
+    (working, "_copy"),
+    (cli, "serve"),
+]
+"""What the commands spend their time with."""
+
+
 @pytest.fixture
 def no_work(monkeypatch):
     """Everything that takes long fails."""
-    for module, name in (
-        (by_class, "load"),
-        (latte_model, "load_pipeline"),
-        (execution, "execute"),
-        (bundle, "add"),
-        (working, "_copy"),
-    ):
+    for module, name in LONG:
         monkeypatch.setattr(module, name, work)
-    monkeypatch.setattr(cli, "serve", work)
 
 
 def test_every_command_that_writes_is_tried():

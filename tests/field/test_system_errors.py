@@ -12,14 +12,13 @@ import numpy as np
 import pytest
 import torch
 from commandline import run
-from test_known_before import commands
+from test_known_before import LONG, commands
 
 from tutorial_utils import __main__ as cli
-from tutorial_utils import execution, failures, working
-from tutorial_utils.assets import bundle, copies, store
+from tutorial_utils import failures, working
+from tutorial_utils.assets import store
 from tutorial_utils.assets.copies import Copy
 from tutorial_utils.recipes import training
-from tutorial_utils.sampling import by_class, latte_model
 
 LATTE = ["--config", str(working.LESSONS / "configs/latte_mini.yaml")]
 NEEDED = {
@@ -61,16 +60,7 @@ def broken(monkeypatch):
         def fail(*_, **__):
             raise error
 
-        for module, name in (
-            (by_class, "load"),
-            (latte_model, "load_pipeline"),
-            (execution, "execute"),
-            (bundle, "add"),
-            (working, "_copy"),
-            (cli, "serve"),
-            (copies.Copy, "problems"),
-            (copies.Copy, "damage"),
-        ):
+        for module, name in (*LONG, (Copy, "problems"), (Copy, "damage")):
             monkeypatch.setattr(module, name, fail)
 
     return breaking
