@@ -254,10 +254,11 @@ def known_places() -> list[str]:
 
 def hide_places(notebook: NotebookNode) -> None:
     """Leave only "…" of where a notebook was executed: nobody else's folders have these names."""
+    places = re.compile(rf"(?:{'|'.join(map(re.escape, known_places()))})(?=([\\/])?)")
     for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
-        for texts, key in ((output, "text"), *((output.get("data", {}), kind) for kind in ("text/plain", "text/html"))):
-            for place in known_places() if key in texts else ():
-                texts[key] = re.sub(re.escape(place) + r"(?=([\\/])?)", lambda end: "…" if end[1] else "…/", texts[key])
+        for texts in (output, output.get("data", {})):
+            for kind in texts.keys() & {"text", "text/plain", "text/html"}:
+                texts[kind] = places.sub(lambda end: "…" if end[1] else "…/", texts[kind])
 
 
 def write_notebook(notebook: NotebookNode, path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import errno
+import hashlib
 import os
 import platform
 import shutil
@@ -18,6 +19,12 @@ from pathlib import Path
 def size_of(folder: Path) -> int:
     """The bytes of all files in a folder; none if it is not there."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def digest(path: Path, algorithm: str = "sha256") -> str:
+    """The digest of a file's content, in hexadecimal."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, algorithm).hexdigest()
 
 
 @contextlib.contextmanager
@@ -42,10 +49,12 @@ def draft_folder(path: Path) -> Iterator[Path]:
     """As `draft`, for a folder of the same name, which the ``with`` block makes; it replaces all of a former one."""
     workshop = path.absolute().parent / f"{uuid.uuid4().hex[:8]}.partial"
     try:
-        yield workshop / path.name
+        made = workshop / path.name
+        yield made
+        made.stat()  # or the former one would be moved away for nothing
         if path.exists():
             path.rename(workshop / "former")
-        (workshop / path.name).rename(path)
+        made.rename(path)
     finally:
         shutil.rmtree(workshop, ignore_errors=True)
 

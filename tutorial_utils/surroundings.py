@@ -8,6 +8,7 @@ itself documents, such as KERAS_BACKEND, is left alone. matplotlib's settings ar
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import sys
 import tempfile
@@ -62,7 +63,8 @@ def clear(keep_jupyter: bool = False) -> None:
     if not keep_jupyter:
         os.environ["JUPYTER_RUNTIME_DIR"] = str(Path(profile.name) / "runtime")  # a home may be read-only
     if shared := os.environ.get("TUTORIAL_DATA"):
-        os.environ["TUTORIAL_DATA"] = str(from_where_it_was_given(shared))
+        with contextlib.suppress(ValueError):  # whoever looks there will say what is wrong with it
+            os.environ["TUTORIAL_DATA"] = str(from_where_it_was_given(shared))
 
 
 def _forget(beginnings: tuple[str, ...]) -> None:

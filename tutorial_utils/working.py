@@ -6,7 +6,6 @@ newer course any more. So JupyterLab opens copies.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -45,11 +44,11 @@ def bring(folder: Path) -> list[str]:
     """
     record, newer = _read_record(folder), []
     for name, original in _originals().items():
-        copy, digest = folder / name, _digest(original)
+        copy, digest = folder / name, files.digest(original)
         if not copy.exists() or not copy.stat().st_size:
             _copy(original, copy)
             record[name] = digest
-        elif record.get(name, digest) != digest != _digest(copy):
+        elif record.get(name, digest) != digest != files.digest(copy):
             newer.append(
                 f"There is a newer {name}: `python -m tutorial_utils reset {name}` brings it, and keeps yours."
             )
@@ -77,7 +76,7 @@ def reset(folder: Path, start: str) -> dict[Path, Path | None]:
         copy = folder / name
         kept[copy] = _set_aside(copy) if copy.exists() else None
         _copy(original, copy)
-        record[name] = _digest(original)
+        record[name] = files.digest(original)
     _write_record(folder, record)
     return kept
 
@@ -101,10 +100,6 @@ def _set_aside(copy: Path) -> Path:
     while (kept := copy.with_name(f"{copy.stem}.old-{number}{copy.suffix}")).exists():
         number += 1
     return copy.rename(kept)
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _read_record(folder: Path) -> dict[str, str]:

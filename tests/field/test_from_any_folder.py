@@ -90,3 +90,10 @@ def test_a_notebook_that_runs_elsewhere_sees_the_relative_cache(tmp_path):
     assert result.returncode == 0, result.stderr
     executed = nbformat.read(tmp_path / "pages" / "01_any.ipynb", as_version=4)
     assert Path(executed.cells[0].outputs[0].text.strip()).samefile(tmp_path / "cache")
+
+
+def test_a_cache_in_nobodys_home_is_named_where_it_is_looked_for(monkeypatch):
+    monkeypatch.setattr(os, "environ", os.environ | {"TUTORIAL_DATA": "~nobody-of-this-name/cache"})
+    surroundings.clear()
+    with pytest.raises(ValueError, match="'~nobody-of-this-name/cache' has no meaning here"):
+        store.COURSE.caches()

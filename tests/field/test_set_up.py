@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
@@ -458,7 +459,10 @@ def test_only_a_cache_that_is_there_and_on_the_same_disk_is_used(tmp_path):
     assert cache(tmp_path / "cache") is None
     assert cache(tmp_path / "cache", **{"no-cache-dir": "1"}) == str(tmp_path / "uv")
     assert cache(tmp_path / "none") == str(tmp_path / "uv")
-    assert cache("/proc/1/root/proc") == str(tmp_path / "uv")
+    if Path("/dev/shm").is_dir():
+        with tempfile.TemporaryDirectory(dir="/dev/shm") as another_disk:
+            (Path(another_disk) / "uv").mkdir()
+            assert cache(another_disk) == str(tmp_path / "uv")
     assert installer.for_uv({"UV_CACHE_DIR": "/own"}, {}, str(tmp_path))["UV_CACHE_DIR"] == "/own"
 
 

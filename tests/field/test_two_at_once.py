@@ -133,3 +133,10 @@ def test_a_checkpoint_that_is_not_finished_leaves_the_former_one(tmp_path):
         draft.mkdir(parents=True)
         (draft / "whole").touch()
     assert [path.name for path in tmp_path.rglob("*")] == ["net", "whole"]
+
+
+def test_a_checkpoint_that_was_never_made_leaves_the_former_one(tmp_path):
+    (tmp_path / "net").mkdir()
+    with pytest.raises(FileNotFoundError), files.draft_folder(tmp_path / "net") as draft:
+        draft.parent.mkdir()
+    assert [path.name for path in tmp_path.iterdir()] == ["net"]

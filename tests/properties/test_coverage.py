@@ -47,6 +47,7 @@ WITHOUT = {
         "figures.plotting.LessonFigure.draw",
         "figures.films",
         "files.alone",
+        "files.digest",
         "files.draft_folder",
         "files.make_shared",
         "files.nearest",

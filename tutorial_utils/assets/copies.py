@@ -6,7 +6,6 @@ until more is asked for. A folder without one, copied by hand, is verified as fa
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import zipfile
@@ -97,14 +96,14 @@ class Copy:
 
     def edition(self, path: Path) -> Edition | None:
         """Which of the asset's known editions a file is, by its MD5; None if it is none of them."""
-        found = _digest(path, "md5")
+        found = files.digest(path, "md5")
         return next((known for known in self.asset.editions if known.md5 == found), None)
 
     def write_stamp(self, source: str) -> dict:
         """Record that the folder has just been verified, where it came from, and every file's size and SHA-256."""
         stamp = {"asset": self.asset.name, "scale": self.asset.scale, "source": source, "files": {}}
         for file, path in zip(self.asset.files, self.paths, strict=True):
-            stamp["files"][file.path] = {"bytes": path.stat().st_size, "sha256": _digest(path, "sha256")}
+            stamp["files"][file.path] = {"bytes": path.stat().st_size, "sha256": files.digest(path)}
             if self.asset.editions:
                 stamp["edition"] = self.edition(path).name
         with files.draft(self.folder / STAMP) as partial:
@@ -131,13 +130,13 @@ class Copy:
     def _file_problem(self, file: AssetFile, path: Path) -> str | None:
         if not path.is_file():
             return f"{path} is missing" + (f" (expected SHA-256 {file.sha256}, found no file)." if file.sha256 else ".")
-        if file.sha256 and (found := _digest(path, "sha256")) != file.sha256:
+        if file.sha256 and (found := files.digest(path)) != file.sha256:
             return f"{path} is damaged: expected SHA-256 {file.sha256}, found {found}."
         if file.bytes is not None and path.stat().st_size != file.bytes:
             return f"{path} has {path.stat().st_size:,} bytes instead of {file.bytes:,}."
         if self.asset.editions and not self.edition(path):
             known = ", ".join(f"{edition.md5} ({edition.name})" for edition in self.asset.editions)
-            return f"{path} is no known edition: it has the MD5 {_digest(path, 'md5')}, known are {known}."
+            return f"{path} is no known edition: it has the MD5 {files.digest(path, 'md5')}, known are {known}."
         return None if _ends_where_it_says(path) else f"{path} is empty, cut short, or not what its name says."
 
     def _stamp_problems(self, stamp: dict, rehash: bool) -> dict[Path, str]:
@@ -148,17 +147,12 @@ class Copy:
                 problems[path] = f"{path} is missing{'' if recorded else ' from the stamp'}."
             elif (size := path.stat().st_size) != recorded["bytes"]:
                 problems[path] = f"{path} has {size:,} bytes; it had {recorded['bytes']:,} when verified."
-            elif rehash and (found := _digest(path, "sha256")) != recorded["sha256"]:
+            elif rehash and (found := files.digest(path)) != recorded["sha256"]:
                 problems[path] = f"{path} has changed: expected SHA-256 {recorded['sha256']}, found {found}."
         return problems
 
 
 # --- Is this file sound? ------------------------------------------------------------------------------------------
-
-
-def _digest(path: Path, algorithm: str) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, algorithm).hexdigest()
 
 
 def _ends_where_it_says(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 from pathlib import Path
 
@@ -20,11 +21,16 @@ def ffmpeg() -> str:
     program = "ffmpeg"
     try:
         program = imageio_ffmpeg.get_ffmpeg_exe()
-        subprocess.run([program, "-version"], capture_output=True, check=True)
+        _start(program)
     except (OSError, RuntimeError, subprocess.CalledProcessError) as error:
         reason = require.shortened(error)
         raise ValueError(f"Films need ffmpeg, and {program} does not start: {reason} (IMAGEIO_FFMPEG_EXE?)") from error
     return program
+
+
+@functools.cache  # what has started once need not be tried for every film
+def _start(program: str) -> None:
+    subprocess.run([program, "-version"], capture_output=True, check=True)
 
 
 def plays(path: Path) -> bool:

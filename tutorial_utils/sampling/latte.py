@@ -222,18 +222,20 @@ def sample_to_folder(
         prompts: the configuration's, encoded; clip k has the seed ``sample_seed(config.seed, k)``.
     """
 
+    stems, kept = [out / file_stem(k, text) for k, text in enumerate(prompts.texts)], set()
+
     def keep(numbers: slice, videos: np.ndarray) -> None:
-        for k, text, video in zip(range(len(prompts))[numbers], prompts.texts[numbers], videos, strict=True):
-            save_clip(video, out / file_stem(k, text), config.fps, text)
+        for k, video in zip(range(len(prompts))[numbers], videos, strict=True):
+            save_clip(video, stems[k], config.fps, prompts.texts[k])
+            kept.add(k)
 
     def finish(videos: np.ndarray) -> shards.Saved:
         return {"videos": videos, "prompts": np.array(prompts.texts)}
 
     def complete(saved: shards.Saved) -> None:
-        for k, (text, video) in enumerate(zip(prompts.texts, saved["videos"], strict=True)):
-            stem = out / file_stem(k, text)
-            if not all(plays(stem.with_name(stem.name + suffix)) for suffix in SUFFIXES):
-                save_clip(video, stem, config.fps, text)
+        for k in set(range(len(prompts))) - kept:  # those of an earlier run, or of another process
+            if not all(plays(stems[k].with_name(stems[k].name + suffix)) for suffix in SUFFIXES):
+                save_clip(saved["videos"][k], stems[k], config.fps, prompts.texts[k])
 
     # where weights lie does not change the clips, so a run may go on with other free memory
     request = config.model_dump(mode="json", exclude={"out", "cpu_offload"})
