@@ -8,7 +8,7 @@ SMALLER = {
     "01": {
         'fashion_mnist("test")': '(part[:2500] for part in fashion_mnist("test"))',
         "at_least=0.93,": "at_least=0.9,",
-        "torch.randperm(len(test_images))[:500]": "torch.randperm(len(test_images))[:200]",
+        '2000 if scale == "mini" else 10': '400 if scale == "mini" else 10',
     },
     "03": {
         "per_class = 8": "per_class = 1",

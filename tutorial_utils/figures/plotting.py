@@ -238,7 +238,7 @@ def show_attention(image: np.ndarray, maps: np.ndarray, titles: Sequence[str]) -
     """An image (C, H, W), and beside it each attention map (M, rows, columns) with its own scale, in percent."""
     maps = np.asarray(maps)
     columns = len(maps) + 1
-    figure, axes = new_figure(f"an image and {len(maps)} attention maps beside it", 1, columns, 2.0 * columns, 2.3)
+    figure, axes = new_figure(f"an image and {len(maps)} attention maps beside it", 1, columns, 2.0 * columns, 2.2)
     draw_image(axes[0, 0], image, "image")
     for ax, weights, title in zip(axes.flat[1:], maps, titles, strict=True):
         drawn = draw_attention(ax, image, 100 * weights, title)
