@@ -339,7 +339,7 @@ def show_rate_curves(
         reach = abs(found[:, 1:] - found[:, :1]).T
         ax.errorbar(x, found[:, 0], reach, color=color, linestyle=line, label=name, marker="o", markersize=3, capsize=2)
     ax.set(xlabel=xlabel, ylabel=ylabel)
-    ax.yaxis.set_major_formatter(ticker.PercentFormatter(1, decimals=0))
+    ax.yaxis.set_major_formatter(ticker.PercentFormatter(1))
     ax.legend(frameon=False, fontsize=8, bbox_to_anchor=(1, 0.5), loc="center left")
     return figure
 
