@@ -31,7 +31,7 @@ CHANGES = {
     "01": [
         Change("ff72aba1", "(0, 2, 4, 6, 7)", "(2, 5)", "c3c04948"),
         Change("114b7747", "which = 0", "which = 23", "56103994"),
-        Change("removed1", "with_holes(0,", "with_holes(3,", "removed1"),
+        Change("removed1", "with_holes(1,", "with_holes(3,", "removed1"),
         Change("control0", "var(dim=2)", "amax(dim=2)", "control0"),
         Change("silence1", "[number])", "[number, 0])", "silence1"),
         Change("halves00", "torch.randperm(len(test_images))", "torch.arange(30)", "c3c04948"),
