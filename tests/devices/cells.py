@@ -6,9 +6,9 @@ from tutorial_utils.execution import find_notebooks, read_notebook
 
 SMALLER = {
     "01": {
-        'fashion_mnist("test")': '(part[:2500] for part in fashion_mnist("test"))',
+        "10_000 if": "2_500 if",
         "at_least=0.93,": "at_least=0.9,",
-        "torch.randperm(len(test_images))[:500]": "torch.randperm(len(test_images))[:200]",
+        '2000 if scale == "mini" else 10': '400 if scale == "mini" else 10',
     },
     "03": {
         "per_class = 8": "per_class = 1",

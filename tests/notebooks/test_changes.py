@@ -29,7 +29,21 @@ class Change:
 
 CHANGES = {
     "01": [
-        Change("d8fd1b3e", "patch = 32", "patch = 64", "a74037a2"),
+        Change("ff72aba1", "(0, 2, 4, 6, 7)", "(2, 5)", "c3c04948"),
+        Change("114b7747", "which = 0", "which = 23", "56103994"),
+        Change("removed1", "with_holes(1,", "with_holes(3,", "removed1"),
+        Change("control0", "var(dim=2)", "amax(dim=2)", "control0"),
+        Change("silence1", "[number])", "[number, 0])", "silence1"),
+        Change("halves00", "torch.randperm(len(test_images))", "torch.arange(30)", "c3c04948"),
+        Change("alllaye1", "min(6,", "min(2,", "alllaye1"),
+        Change("a7ed3c53", "(rows, columns))", "(rows, columns), 0)", "a7ed3c53"),
+        Change("57cce6f3", "2_500 if", "300 if", "c1ed6c23"),
+        Change("attn3do0", "[2, 0, 0, 2]])", "[2, 0, 0, 0], [0, 9, 0, 0]])", "attn3do0"),
+        Change("92af947a", "[4, 8, 16, 32, 64]", "[10, 20, 50]", "8dcc3cf2"),
+        Change("2e195c41", "patch = 32", "patch = 50", "a74037a2"),
+        Change("2c110f25", "coarse = 48", "coarse = 50", "1afe9cb5"),
+        Change("fdfb73e8", "side = 336", "side = 250", "a84d3a14"),
+        Change("fdfb73e8", 'fetch("chelsea") / "chelsea.png"', '"../docs/clips.gif"', "fdfb73e8"),
     ],
     "02": [],
     "03": [],

@@ -273,6 +273,15 @@ def test_any_array_is_cut_into_patches_and_put_together_again_or_refused(shape, 
         assert bool((back == images).all())
 
 
+@given(shape=st.lists(st.integers(0, 9), max_size=4), patch=any_size)
+def test_any_images_are_trimmed_to_whole_patches_or_refused(shape, patch):
+    trimmed = attempt(patches.trim_to_patches, np.zeros(shape), patch)
+    if trimmed is not REFUSED:
+        assert trimmed.shape[:-2] == tuple(shape[:-2])
+        for side, before, step in zip(trimmed.shape[-2:], shape[-2:], patches.as_pair(patch), strict=True):
+            assert side % step == 0 and before - step < side <= before
+
+
 @given(shape=st.lists(st.integers(0, 9), max_size=4), image=any_size, patch=any_size)
 def test_patches_that_do_not_fit_are_refused(shape, image, patch):
     images = attempt(patches.unpatchify, np.zeros(shape), image, patch)
