@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,7 +49,9 @@ class LessonFigure(Figure):
         }
         for text in self.findobj(Text):
             text.set_parse_math(text in powers)
-        super().draw(renderer)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph")  # a box stands for a sign that no font here has
+            super().draw(renderer)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         buffer = io.BytesIO()

@@ -132,8 +132,9 @@ def _read(tokenizer: transformers.PreTrainedTokenizerBase, text: str) -> str:
         signs, were = ("signs", "were") if len(ignored) > 1 else ("sign", "was")
         said.append(f"the {signs} {' '.join(ignored)} {were} ignored")
     if unknown:
-        knows = "does not know" if {*tokens} != {tokenizer.unk_token_id} else "knows no word of it:"
-        said.append(f"the model {knows} {require.shortened(', '.join(unknown), 120)}")
+        all_of_it = {*tokens} == {tokenizer.unk_token_id}
+        known = "the model knows no word of it:" if all_of_it else "the model does not know"
+        said.append(f"{known} {require.shortened(', '.join(unknown), 120)}")
     if ignored and not tokens:
         said.append("nothing is left to read")
     named = repr(require.shortened(text, 60))
