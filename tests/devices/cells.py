@@ -30,7 +30,7 @@ SMALLER_JUDGING = {
         'real[:4000]),\n        "generated"': 'real[:500]),\n        "generated"',
         "drawn, real[:4000]": "drawn, real[:500]",
     },
-    "04": {"draw_scenes(40,": "draw_scenes(8,", "for k in range(40)": "for k in range(8)"},
+    "04": {"draw_scenes(40,": "draw_scenes(8,"},
 }
 """What the last sections of the lessons that sample are changed by."""
 

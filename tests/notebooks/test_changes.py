@@ -27,6 +27,8 @@ class Change:
     shows: str
 
 
+OPENED = "load_config(config_file, card.options)"
+
 CHANGES = {
     "01": [
         Change("ff72aba1", "(0, 2, 4, 6, 7)", "(2, 5)", "c3c04948"),
@@ -47,7 +49,20 @@ CHANGES = {
     ],
     "02": [],
     "03": [],
-    "04": [],
+    "04": [
+        Change("9df3015e", "draw_scenes(8,", "draw_scenes(3,", "4f10fae0"),
+        Change("34f97131", '"a blue sneaker moving left"', '"a boot, moving up!"', "34f97131"),
+        Change("3ece51bd", "few = 3", "few = 2", "98e91fae"),
+        Change("e9341b50", "guidance = [3.0]", "guidance = [0.0, 1.0]", "3ece51bd"),
+        Change("976fac40", "draw_scenes(8,", "draw_scenes(1,", "e9341b50"),
+        Change("ffe70e37", "range(6)", "range(2)", "ffe70e37"),
+        Change("look-in-one-layer", "layers // 2, len(steps) // 2", "0, 0", "words-in-layers"),
+        Change("386ef03c", '    "a red boot moving left",\n', "", "2616a21a"),
+        Change("2d79a84c", "config.seed, k", "config.seed + 1, k", "6ac555ba"),
+        Change("915e7a4e", OPENED, f'{OPENED}.model_copy(update={{"prompts": ("a red bag.", "运动鞋")}})', "6ac555ba"),
+        Change("915e7a4e", OPENED, f'{OPENED}.model_copy(update={{"steps": 1, "guidance_scale": 1.0}})', "ffe70e37"),
+        Change("915e7a4e", OPENED, f'{OPENED}.model_copy(update={{"frames": 1, "batch_size": 1}})', "48aa2d8c"),
+    ],
 }
 """By lesson. The first two of each are tried by default; a list from the last cell to the first takes least time."""
 

@@ -6,6 +6,7 @@ import base64
 import io
 import itertools
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -60,7 +61,9 @@ class LessonFigure(Figure):
         }
         for text in self.findobj(Text):
             text.set_parse_math(text in powers)
-        super().draw(renderer)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph")  # a box stands for a sign that no font here has
+            super().draw(renderer)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         buffer = io.BytesIO()
