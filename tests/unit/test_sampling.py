@@ -58,6 +58,34 @@ def test_a_sample_is_the_same_in_every_batch_and_order(sampler):
     assert torch.allclose(together, in_pairs, atol=1e-4) and torch.allclose(together, reversed_, atol=1e-4)
 
 
+def test_labels_may_be_a_list(sampler):
+    listed = sampler.samples([2, 0], range(2), QUICK)
+    assert torch.equal(listed, sampler.samples(torch.tensor([2, 0]), [0, 1], QUICK))
+
+
+@pytest.mark.parametrize(
+    ("labels", "seeds", "words"),
+    [
+        (["shoe", "hat"], [1, 2], r"'shoe' is a name, and a label from 0 to 3 is due: `names.index\('shoe'\)`"),
+        ("shoe", [1], "'s' is a name"),
+        ([1, 4], [1, 2], r"label=4 must be a whole number from 0 to 3"),
+        ([1, 2.0], [1, 2], r"label=2.0 must be a whole number"),
+        ([], [], "with N at least 1"),
+        (np.array([1, 2]), [1, 2], "labels are a ndarray and no tensor"),
+        (2, [1], "labels are a int and no tensor"),
+        (torch.tensor([1, 4]), [1, 2], "labels go from 1 to 4: 0 to 3 is allowed"),
+        ([1, 2], [1], "1 seeds were given for 2 samples"),
+        ([1], [1, 2], "2 seeds were given for 1 samples"),
+        ([1, 2], 7, "seeds=7 must be a list"),
+        ([1, 2], [1, -2], "seed=-2 must be a whole number"),
+    ],
+)
+def test_labels_and_seeds_that_do_not_fit_are_refused_before_anything_is_sampled(sampler, labels, seeds, words):
+    one_by_one = replace(sampler, batch_size=1, network=None)
+    with pytest.raises(ValueError, match=words):
+        one_by_one.samples(labels, seeds, QUICK)
+
+
 def test_seeds_of_different_runs_and_samples_differ():
     seeds = {sample_seed(seed, k) for seed in range(20) for k in range(50)}
     assert len(seeds) == 1000 and all(0 <= seed < 2**63 for seed in seeds)
@@ -141,4 +169,6 @@ def test_a_grid_reads_row_by_row():
 
 def test_imagenet_has_a_thousand_names():
     names = by_class.imagenet_classes()
-    assert len(names) == 1000 and names[207] == "golden retriever"
+    assert len(names) == 1000 and names.index("golden retriever") == 207
+    with pytest.raises(ValueError, match=r"from 'tench' to 'toilet tissue'\. Did you mean 'golden retriever'\?"):
+        names.index("Golden Retriever")
