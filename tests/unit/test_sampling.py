@@ -5,19 +5,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from definitions import definitions
 from diffusers import AutoencoderKL
 
 from tutorial_utils.datasets.images import grid
+from tutorial_utils.datasets.names import Names
+from tutorial_utils.execution import find_notebooks
 from tutorial_utils.networks.uvit import UViT
 from tutorial_utils.sampling import by_class
 from tutorial_utils.sampling.by_class import chosen_classes, sample_to_folder
-from tutorial_utils.sampling.diffusion import Settings, sample_seed
+from tutorial_utils.sampling.diffusion import EVERYWHERE, SCHEDULERS, Settings, sample_seed
 from tutorial_utils.sampling.sampler import Sampler
 
 QUICK = Settings(scheduler="dpm-multi", steps=3, guidance_scale=2.0)
 
 
-NAMES = ("shirt", "shoe", "hat")
+NAMES = Names(("shirt", "shoe", "hat"))
 
 
 @pytest.fixture(scope="module")
@@ -172,3 +175,30 @@ def test_imagenet_has_a_thousand_names():
     assert len(names) == 1000 and names.index("golden retriever") == 207
     with pytest.raises(ValueError, match=r"from 'tench' to 'toilet tissue'\. Did you mean 'golden retriever'\?"):
         names.index("Golden Retriever")
+
+
+# --- The lesson's dials -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def lesson(sampler):
+    """What the cells of lesson 3 define, over a tiny network."""
+    everywhere = replace(QUICK, guidance_interval=EVERYWHERE)
+    given = {"sampler": sampler, "names": NAMES, "settings": QUICK, "intervals": {"everywhere": everywhere}}
+    return definitions(find_notebooks(["03"])[0], **given)
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.parametrize("guidance", [0.0, 1.0, 8.0])
+@pytest.mark.parametrize(("interval", "steps"), [("as in the settings", 2), ("everywhere", 7)])
+def test_every_choice_of_the_dials_draws_and_two_of_them_fit_beside_each_other(
+    lesson, scheduler, guidance, interval, steps
+):
+    figure = lesson.draw("hat", guidance, interval, scheduler, steps, 3)
+    assert figure.description == "4 images" and figure.get_figwidth() * figure.dpi <= 450
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 16, 61])
+def test_steps_are_shown_from_the_first_to_the_last(lesson, count):
+    shown = lesson.spread_over(count, 5)
+    assert shown[0] == 0 and shown[-1] == count - 1 and len(shown) == len(set(shown)) == min(count, 5)
