@@ -13,7 +13,7 @@ SMALLER = {
     "03": {
         "per_class = 8": "per_class = 1",
         "many = 200": "many = 40",
-        'solve("dpm-single", 200)': 'solve("dpm-single", 80)',
+        "many_steps = 200": "many_steps = 80",
     },
     "04": {
         "draw_scenes(16,": "draw_scenes(8,",

@@ -48,7 +48,22 @@ CHANGES = {
         Change("fdfb73e8", 'fetch("chelsea") / "chelsea.png"', '"../docs/clips.gif"', "fdfb73e8"),
     ],
     "02": [],
-    "03": [],
+    "03": [
+        Change("42033c82", "count = 200", "count = 60", "a1a46ae6"),
+        Change("e1fd5df6", "with_interval(0.3, 3)", "with_interval(1, 2)", "191cae68"),
+        Change("601cbd66", "[5, 10, 20, 40]", "[12, 6]", "0f1a19ea"),
+        Change("601cbd66", '"dpm-single")\n', '"dpm-single", "unipc")\n', "0f1a19ea"),
+        Change("9735a406", "many = 40", "many = 30", "ff44424d"),
+        Change("5d4d8210", "[0.0, 1.0, 2.0, 4.0, 8.0]", "[3.0]", "5d4d8210"),
+        Change("9a728bb1", "list(range(len(names)))", "[8, 7]", "3fb7d944"),
+        Change("9a728bb1", "per_class = 1", "per_class = 3", "3fb7d944"),
+        Change("b2f2bef1", "[4, 5, 6, 7]", "[11]", "191cae68"),
+        Change("2969d433", "[0, 100, 250, 450, 700, 999]", "[999, 50.5]", "9de85286"),
+        Change("df0287e0", "list(range(8))", "[20, 21, 22]", "4803fef9"),
+        Change("de1033c0", "by_class.SETTINGS[scale]", "by_class.SETTINGS[scale], guidance_scale=1.0", "191cae68"),
+        Change("de1033c0", "by_class.SETTINGS[scale]", "by_class.SETTINGS[scale], steps=1", "drawn-steps"),
+        Change("de1033c0", '"sneaker"', '"bag"', "drawn-steps"),
+    ],
     "04": [
         Change("9df3015e", "draw_scenes(8,", "draw_scenes(3,", "4f10fae0"),
         Change("34f97131", '"a blue sneaker moving left"', '"a boot, moving up!"', "34f97131"),
@@ -85,7 +100,7 @@ class Lesson:
         replace(sources, SMALLER[name] | SMALLER_JUDGING[name])
         for number, source in sources.items():
             notebook.cells[number].source = source
-        self.cells, self._changed = notebook.cells, 0
+        self.cells = notebook.cells
         self._client = NotebookClient(
             notebook,
             timeout=600,
@@ -100,6 +115,7 @@ class Lesson:
         self._kernel = self._client.setup_kernel()
         self._kernel.__enter__()
         self._run(0)
+        self._changed, self._shown = len(self.cells), {cell.id: cell.get("outputs") for cell in self.cells}
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -110,7 +126,7 @@ class Lesson:
         numbers = {cell.id: number for number, cell in enumerate(self.cells)}
         changed, seen = numbers[change.cell], self.cells[numbers[change.shows]]
         self._run(self._changed, changed)  # an earlier change is taken back
-        before, original = seen.outputs, self.cells[changed].source
+        before, original = self._shown[change.shows], self.cells[changed].source
         assert original.count(change.old) == 1, f"{change.old!r} does not stand once in {change.cell}"
         self._changed = changed
         self.cells[changed].source = original.replace(change.old, change.new)
