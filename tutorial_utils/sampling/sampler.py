@@ -75,7 +75,9 @@ class Sampler:
         most = len(self.null_labels) - 1
         if isinstance(labels, Sequence):
             labels = torch.tensor([_label(one, most) for one in labels], dtype=torch.int64)
-        require.integers("labels", labels, "N", least=least, within=(0, most))
+        if least and getattr(labels, "shape", None) == (0,):
+            raise ValueError("There are no labels: give one for each sample that you want.")
+        require.integers("labels", labels, "N", within=(0, most))
         if not isinstance(seeds, Sized):
             raise ValueError(f"seeds={seeds!r} must be a list: each of the {len(labels)} samples needs a seed.")
         if len(seeds) != len(labels):
