@@ -31,7 +31,18 @@ CHANGES = {
     "01": [
         Change("d8fd1b3e", "patch = 32", "patch = 64", "a74037a2"),
     ],
-    "02": [],
+    "02": [
+        Change("aa6c6000", "range(-8, 9)", "range(-4, 5)", "aa6c6000"),
+        Change("b60b2238", "slice(0, 25)", "slice(25, 50)", "b60b2238"),
+        Change("draw-costs", "draw_costs(32, 196,", "draw_costs(64, 49,", "draw-costs"),
+        Change("dials", "(7, 7, 7)),", "(14, 7, 7)),", "places-drawn"),
+        Change("dials", "((8, 8, 8),", "((7, 7, 7),", "53757209"),
+        Change("dials", '"mini": (2, 2)', '"mini": (1, 1)', "a5407f59"),
+        Change("dials", "(128,           64)", "(64,            128)", "f52e3d38"),
+        Change("dials", "(32,            32)", "(7,             7)", "d99671a2"),
+        Change("dials", '"joint")', '"factorised encoder")', "a8695909"),
+        Change("dials", "(2, 2)", "(1, 5)", "f52e3d38"),
+    ],
     "03": [],
     "04": [],
 }
@@ -56,7 +67,7 @@ class Lesson:
         replace(sources, SMALLER[name] | SMALLER_JUDGING[name])
         for number, source in sources.items():
             notebook.cells[number].source = source
-        self.cells, self._changed = notebook.cells, 0
+        self.cells, self._changed = notebook.cells, len(notebook.cells)
         self._client = NotebookClient(
             notebook,
             timeout=600,
