@@ -24,7 +24,7 @@ pytestmark = pytest.mark.full
 HERE = Path(__file__).parent
 
 SHORTER = {
-    "02_vivit_organmnist3d.ipynb": [("epochs: int = 60", "epochs: int = 3"), ("epochs=120", "epochs=3")],
+    "02_vivit_organmnist3d.ipynb": [(r"\"full\": (60, 120)", r"\"full\": (3, 3)")],
     "configs/latte_full.yaml": [
         ("steps: 50", "steps: 3"),
         ("height: 512", f"height: {small.LATTE_SIDE}"),

@@ -223,3 +223,10 @@ def test_bars_in_groups_have_the_rates_in_percent_side_by_side():
     assert [bar.get_height() for bar in bars] == [50, 100, 25, 0]
     edges = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in sorted(bars, key=lambda bar: bar.get_x())]
     assert all(end <= start for (_, end), (start, _) in itertools.pairwise(edges))
+
+
+@pytest.mark.parametrize("last", [1, 2, 12])
+def test_epochs_are_whole_numbers_even_if_there_is_only_one(last):
+    epochs = range(1, last + 1)
+    (ax,) = plotting.show_curves({"training": (epochs, [0.5] * last)}, "epoch", "accuracy").axes
+    assert all(float(tick).is_integer() for tick in ax.get_xticks())

@@ -324,7 +324,7 @@ def show_curves(curves: dict[str, tuple[Sequence[float], Sequence[float]]], xlab
         ax.plot(x, y, color=color, label=name, marker="o", markersize=3)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.xaxis.set_major_locator(
-        ticker.MaxNLocator(integer=all(float(v).is_integer() for x, _ in curves.values() for v in x))
+        ticker.MaxNLocator(integer=all(float(v).is_integer() for x, _ in curves.values() for v in x), min_n_ticks=1)
     )
     ax.legend(frameon=False)
     return figure
