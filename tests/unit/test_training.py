@@ -226,6 +226,7 @@ def test_a_recipe_is_a_command(monkeypatch, tmp_path, capsys):
         """Train a thing."""
         write_report(out, [{"step": 1, "loss": 0.5}], {"loss": 0.5}, f"# on {device}, state in {work.name}\n")
 
+    monkeypatch.chdir(tmp_path)  # where the state is to lie
     monkeypatch.setattr(sys, "argv", ["recipe", "--out", str(tmp_path / "out"), "--work", "state", "--device", "cpu"])
     with pytest.raises(SystemExit, match="0"):
         command(recipe)
