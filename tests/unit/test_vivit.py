@@ -14,8 +14,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from definitions import definitions
 
+from tutorial_utils.definitions import definitions
 from tutorial_utils.execution import ROOT
 
 KINDS = ("joint", "factorised encoder", "factorised self-attention", "factorised dot-product")
