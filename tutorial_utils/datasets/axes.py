@@ -1,7 +1,7 @@
-"""Which axis of a set of volumes runs from left to right, and which from head to feet: read from the volumes themselves.
+"""Which axis of a set of volumes runs from left to right, and which from head to feet: read from the volumes.
 
 OrganMNIST3D does not say. But the organs do: a left lung is close to the mirror image of a right one, in one direction
-only; and a femur's head lies at its inner side, so its middle moves sideways as one goes down, and in no other direction.
+only; and a femur's head lies at its inner side, so its middle moves sideways as one goes down the bone.
 Volumes and labels that are not as described are a ValueError.
 """
 
@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 PAIRS = ("kidney", "femur", "lung")
+SIDES = ("left", "right")
 DRAWS = 40
+"""Bootstrap draws, which must all agree."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Axes:
     """What was found.
 
     Attributes:
-        left_right: 0, 1 or 2: the axis along which left organs are mirror images of right ones; None if no axis stands out.
+        left_right: 0, 1 or 2: along it left organs are mirror images of right ones. None if no axis stands out.
         head_feet: likewise, the axis from head to feet.
         gains: (3 pairs, 3 axes): by how much the correlation of the mean left organ with the mean right one rises when
             one of the two is flipped along the axis.
@@ -54,9 +56,6 @@ def find_axes(volumes: np.ndarray, labels: np.ndarray, names: tuple[str, ...], s
     draws = [{name: _mean(group, chance) for name, group in groups.items()} for _ in range(DRAWS)]
     gains = np.stack([_gains(draw) for draw in draws])  # (draws, pairs, axes)
     return _verdict(gains, draws)
-
-
-SIDES = ("left", "right")
 
 
 def _group(volumes: np.ndarray, labels: np.ndarray, names: tuple[str, ...], name: str) -> np.ndarray:
