@@ -31,6 +31,7 @@ PATIENCE = 120_000
 """Milliseconds for anything but the cells, on a machine that is busy."""
 
 FIGURE = ".jupyter-widgets img"
+TYPED, OWN_SENTENCE = "input[type=text]", "a blue bag moving up"
 PICTURE = ROOT / "docs" / "garments.png"
 SCRIPT = Path(__file__).with_name("lab.js")
 
@@ -142,12 +143,22 @@ def show(page, index: int):
 
 
 def move(cell) -> None:
-    """Move the first slider of a cell by a step, and wait until its figure is another one."""
-    before = cell.locator(FIGURE).last.get_attribute("src")
-    handle = cell.locator(".noUi-handle").first
-    handle.focus()
-    handle.press("ArrowRight")
-    playwright.expect(cell.locator(FIGURE).last).not_to_have_attribute("src", before)
+    """Change every control of a cell from the keyboard, and wait each time until the figure is another one."""
+    changes = {".noUi-handle": ("ArrowRight", "ArrowLeft"), "select": ("ArrowDown", "ArrowUp"), TYPED: ("End", "Enter")}
+    for kind, (key, other) in changes.items():
+        for control in cell.locator(f".jupyter-widgets {kind}").all():
+            before, stood = cell.locator(FIGURE).last.get_attribute("src"), value_of(control)
+            control.focus()
+            if kind == TYPED:
+                control.fill(OWN_SENTENCE)
+            control.press(key)
+            if value_of(control) == stood or kind == TYPED:  # at the end of its range, or not yet taken
+                control.press(other)
+            playwright.expect(cell.locator(FIGURE).last).not_to_have_attribute("src", before)
+
+
+def value_of(control) -> str:
+    return control.evaluate("one => one.value ?? one.getAttribute('aria-valuetext')")
 
 
 def upload(page, cell) -> None:

@@ -6,14 +6,22 @@ from tutorial_utils.execution import find_notebooks, read_notebook
 
 SMALLER = {
     "01": {
-        'fashion_mnist("test")': '(part[:2500] for part in fashion_mnist("test"))',
+        "10_000 if": "2_500 if",
         "at_least=0.93,": "at_least=0.9,",
-        "torch.randperm(len(test_images))[:500]": "torch.randperm(len(test_images))[:200]",
+        '2000 if scale == "mini" else 10': '400 if scale == "mini" else 10',
+    },
+    "02": {
+        "data = organmnist3d()": "data = organmnist3d()\nparts = {'train': 200, 'val': 60, 'test': 150}\n"
+        "parts = {part: tuple(one[:n] for one in getattr(data, part)) for part, n in parts.items()}\n"
+        "data = replace(data, **parts)",
+        '"mini": (12, 24)': '"mini": (2, 2)',
+        "(8,             2)": "(2, 2)",
+        '"epochs": 7,': '"epochs": 1,',
     },
     "03": {
         "per_class = 8": "per_class = 1",
         "many = 200": "many = 40",
-        'solve("dpm-single", 200)': 'solve("dpm-single", 80)',
+        "many_steps = 200": "many_steps = 80",
     },
     "04": {
         "draw_scenes(16,": "draw_scenes(8,",
@@ -25,12 +33,13 @@ SMALLER = {
 
 SMALLER_JUDGING = {
     "01": {},
+    "02": {},
     "03": {
         "count = 1000": "count = 200",
         'real[:4000]),\n        "generated"': 'real[:500]),\n        "generated"',
         "drawn, real[:4000]": "drawn, real[:500]",
     },
-    "04": {"draw_scenes(40,": "draw_scenes(8,", "for k in range(40)": "for k in range(8)"},
+    "04": {"draw_scenes(40,": "draw_scenes(8,"},
 }
 """What the last sections of the lessons that sample are changed by."""
 

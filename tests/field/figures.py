@@ -8,6 +8,7 @@ import numpy as np
 
 from tutorial_utils.figures import plotting, video
 from tutorial_utils.figures.plotting import LessonFigure
+from tutorial_utils.measures.intervals import Rate
 
 IMAGE = np.linspace(0, 1, 3 * 8 * 8).reshape(3, 8, 8)
 PATCHES = np.linspace(0, 1, 4 * 48).reshape(4, 48)
@@ -58,6 +59,8 @@ FIGURES: dict[str, Callable[[str], LessonFigure]] = {
     "show_attention": lambda text: plotting.show_attention(IMAGE, np.eye(2)[None], [text]),
     "show_images": lambda text: plotting.show_images([IMAGE, IMAGE], [text, text], right=[True, False]),
     "show_curves": lambda text: plotting.show_curves({text: ([1, 2], [3, 4])}, text, text),
+    "show_matrices": lambda text: plotting.show_matrices({text: np.eye(2)}),
+    "show_rate_curves": lambda text: plotting.show_rate_curves({text: ([1], [Rate(1, 2)])}, text, text),
     "show_rates": lambda text: plotting.show_rates({text: {text: 0.5, f"{text} ": 1.0}}, text),
 }
 

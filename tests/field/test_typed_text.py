@@ -17,7 +17,7 @@ def test_no_figure_has_been_forgotten():
     assert known == FIGURES.keys()
 
 
-@pytest.mark.filterwarnings("ignore:Glyph")  # the font has no full-width sign
+@pytest.mark.filterwarnings("error:Glyph")  # the font has no full-width sign, and nobody need be told of each
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_shows_a_text_as_it_was_typed(name):
     for typed in TYPED:
@@ -34,7 +34,7 @@ def test_powers_of_ten_are_still_set_as_such():
     assert ticks and all(label.get_parse_math() for label in ticks)
 
 
-@pytest.mark.filterwarnings("ignore:Glyph")
+@pytest.mark.filterwarnings("error:Glyph")
 @pytest.mark.parametrize("typed", TYPED)
 def test_an_animation_shows_a_caption_as_it_was_typed(typed):
     assert animation(typed)._repr_mimebundle_()["image/png"]

@@ -27,13 +27,68 @@ class Change:
     shows: str
 
 
+OPENED = "load_config(config_file, card.options)"
+
 CHANGES = {
     "01": [
-        Change("d8fd1b3e", "patch = 32", "patch = 64", "a74037a2"),
+        Change("ff72aba1", "(0, 2, 4, 6, 7)", "(2, 5)", "c3c04948"),
+        Change("114b7747", "which = 0", "which = 23", "56103994"),
+        Change("removed1", "with_holes(1,", "with_holes(3,", "removed1"),
+        Change("control0", "var(dim=2)", "amax(dim=2)", "control0"),
+        Change("silence1", "[number])", "[number, 0])", "silence1"),
+        Change("halves00", "torch.randperm(len(test_images))", "torch.arange(30)", "c3c04948"),
+        Change("alllaye1", "min(6,", "min(2,", "alllaye1"),
+        Change("a7ed3c53", "(rows, columns))", "(rows, columns), 0)", "a7ed3c53"),
+        Change("57cce6f3", "2_500 if", "300 if", "c1ed6c23"),
+        Change("attn3do0", "[2, 0, 0, 2]])", "[2, 0, 0, 0], [0, 9, 0, 0]])", "attn3do0"),
+        Change("92af947a", "[4, 8, 16, 32, 64]", "[10, 20, 50]", "8dcc3cf2"),
+        Change("2e195c41", "patch = 32", "patch = 50", "a74037a2"),
+        Change("2c110f25", "coarse = 48", "coarse = 50", "1afe9cb5"),
+        Change("fdfb73e8", "side = 336", "side = 250", "a84d3a14"),
+        Change("fdfb73e8", 'fetch("chelsea") / "chelsea.png"', '"../docs/clips.gif"', "fdfb73e8"),
     ],
-    "02": [],
-    "03": [],
-    "04": [],
+    "02": [
+        Change("aa6c6000", "range(-8, 9)", "range(-4, 5)", "aa6c6000"),
+        Change("b60b2238", "slice(0, 25)", "slice(25, 50)", "b60b2238"),
+        Change("draw-costs", "draw_costs(32, 196,", "draw_costs(64, 49,", "draw-costs"),
+        Change("dials", "(7, 7, 7)),", "(14, 7, 7)),", "places-drawn"),
+        Change("dials", "((8, 8, 8),", "((7, 7, 7),", "53757209"),
+        Change("dials", '"mini": (2, 2)', '"mini": (1, 1)', "a5407f59"),
+        Change("dials", "(128,           64)", "(64,            128)", "f52e3d38"),
+        Change("dials", "(32,            32)", "(7,             7)", "d99671a2"),
+        Change("dials", '"joint")', '"factorised encoder")', "a8695909"),
+        Change("dials", "(2, 2)", "(1, 5)", "f52e3d38"),
+    ],
+    "03": [
+        Change("42033c82", "count = 200", "count = 60", "a1a46ae6"),
+        Change("e1fd5df6", "with_interval(0.3, 3)", "with_interval(1, 2)", "191cae68"),
+        Change("601cbd66", "[5, 10, 20, 40]", "[12, 6]", "0f1a19ea"),
+        Change("601cbd66", '"dpm-single")\n', '"dpm-single", "unipc")\n', "0f1a19ea"),
+        Change("9735a406", "many = 40", "many = 30", "ff44424d"),
+        Change("5d4d8210", "[0.0, 1.0, 2.0, 4.0, 8.0]", "[3.0]", "5d4d8210"),
+        Change("9a728bb1", "list(range(len(names)))", "[8, 7]", "3fb7d944"),
+        Change("9a728bb1", "per_class = 1", "per_class = 3", "3fb7d944"),
+        Change("b2f2bef1", "[4, 5, 6, 7]", "[11]", "191cae68"),
+        Change("2969d433", "[0, 100, 250, 450, 700, 999]", "[999, 50.5]", "9de85286"),
+        Change("df0287e0", "list(range(8))", "[20, 21, 22]", "4803fef9"),
+        Change("de1033c0", "by_class.SETTINGS[scale]", "by_class.SETTINGS[scale], guidance_scale=1.0", "191cae68"),
+        Change("de1033c0", "by_class.SETTINGS[scale]", "by_class.SETTINGS[scale], steps=1", "drawn-steps"),
+        Change("de1033c0", '"sneaker"', '"bag"', "drawn-steps"),
+    ],
+    "04": [
+        Change("9df3015e", "draw_scenes(8,", "draw_scenes(3,", "4f10fae0"),
+        Change("34f97131", '"a blue sneaker moving left"', '"a boot, moving up!"', "34f97131"),
+        Change("3ece51bd", "few = 3", "few = 2", "98e91fae"),
+        Change("e9341b50", "guidance = [3.0]", "guidance = [0.0, 1.0]", "3ece51bd"),
+        Change("976fac40", "draw_scenes(8,", "draw_scenes(1,", "e9341b50"),
+        Change("ffe70e37", "range(6)", "range(2)", "ffe70e37"),
+        Change("look-in-one-layer", "layers // 2, len(steps) // 2", "0, 0", "words-in-layers"),
+        Change("386ef03c", '    "a red boot moving left",\n', "", "2616a21a"),
+        Change("2d79a84c", "config.seed, k", "config.seed + 1, k", "6ac555ba"),
+        Change("915e7a4e", OPENED, f'{OPENED}.model_copy(update={{"prompts": ("a red bag.", "运动鞋")}})', "6ac555ba"),
+        Change("915e7a4e", OPENED, f'{OPENED}.model_copy(update={{"steps": 1, "guidance_scale": 1.0}})', "ffe70e37"),
+        Change("915e7a4e", OPENED, f'{OPENED}.model_copy(update={{"frames": 1, "batch_size": 1}})', "48aa2d8c"),
+    ],
 }
 """By lesson. The first two of each are tried by default; a list from the last cell to the first takes least time."""
 
@@ -56,7 +111,7 @@ class Lesson:
         replace(sources, SMALLER[name] | SMALLER_JUDGING[name])
         for number, source in sources.items():
             notebook.cells[number].source = source
-        self.cells, self._changed = notebook.cells, 0
+        self.cells = notebook.cells
         self._client = NotebookClient(
             notebook,
             timeout=600,
@@ -71,6 +126,7 @@ class Lesson:
         self._kernel = self._client.setup_kernel()
         self._kernel.__enter__()
         self._run(0)
+        self._changed, self._shown = len(self.cells), {cell.id: cell.get("outputs") for cell in self.cells}
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -81,7 +137,7 @@ class Lesson:
         numbers = {cell.id: number for number, cell in enumerate(self.cells)}
         changed, seen = numbers[change.cell], self.cells[numbers[change.shows]]
         self._run(self._changed, changed)  # an earlier change is taken back
-        before, original = seen.outputs, self.cells[changed].source
+        before, original = self._shown[change.shows], self.cells[changed].source
         assert original.count(change.old) == 1, f"{change.old!r} does not stand once in {change.cell}"
         self._changed = changed
         self.cells[changed].source = original.replace(change.old, change.new)

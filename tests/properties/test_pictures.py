@@ -47,6 +47,8 @@ def assert_usable(picture: Image.Image) -> None:
     """What the cells of lesson 1 do with it."""
     assert picture.mode == "RGB" and 1 <= min(picture.size) <= max(picture.size) <= images.KEPT
     garment = attempt(images.as_garment, picture)
+    for side in (1, 336):
+        assert attempt(images.as_square, picture, side).size == (side, side)
     pixels = np.asarray(garment)
     assert garment.mode == "RGB" and garment.size == (max(picture.size),) * 2
     assert (pixels == pixels[..., :1]).all()

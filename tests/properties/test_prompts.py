@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 import warnings
 
 import models
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import REFUSED, attempt, texts
 
-from tutorial_utils.sampling import diffusion, latte, latte_model, latte_older
+from tutorial_utils.sampling import diffusion, latte, latte_model, latte_older, latte_words
 from tutorial_utils.sampling.latte_model import Saved
 from tutorial_utils.sampling.latte_older import Older
 
@@ -38,6 +39,26 @@ def test_any_prompts_are_encoded_or_refused(given, negative):
         assert len(encoded) == len(given) and encoded.embeddings.shape == encoded.negatives.shape
         assert 1 <= encoded.lengths.min() <= encoded.lengths.max() == encoded.embeddings.shape[1] <= latte.MAX_TOKENS
         assert encoded.embeddings.isfinite().all()
+
+
+@given(text=prompts)
+def test_any_text_is_read_once_and_for_all(text):
+    tokenizer = models.latte().tokenizer
+    read, ignored = attempt(latte_words.read, tokenizer, text)
+    assert read == read.lower().strip() and all(sign in text.lower() for sign in ignored)
+    assert latte_words.read(tokenizer, read) == (read, [])
+
+
+SIGNS = "".join(sign for sign in map(chr, range(0x21, 0x3100)) if unicodedata.category(sign)[0] in "PS")
+
+
+@given(words=st.lists(st.sampled_from(["a", "red", "t-shirt", "moving", "left"]), min_size=1), data=st.data())
+def test_known_words_are_read_whatever_signs_stand_around_them(words, data):
+    signs = st.text(SIGNS, max_size=3)
+    typed = " ".join(f"{data.draw(signs)}{word.upper()}{data.draw(signs)}" for word in words)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", latte.PromptWarning)
+        assert latte.encode(models.latte(), [typed]).read == (" ".join(words),)
 
 
 @settings(max_examples=5)

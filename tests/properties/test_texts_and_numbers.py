@@ -45,6 +45,7 @@ KNOWN = {  # functions that take a name, how they are called, and what they know
     organmnist3d.organmnist3d: (lambda text: (text,), ()),
     organs.draw_organs: (lambda text: ([text], np.random.default_rng(0)), organs.NAMES),
     by_class.load: (lambda text: (text,), ()),
+    fashion_mnist.FASHION_CLASSES.index: (lambda text: (text,), fashion_mnist.FASHION_CLASSES),
     latte_config.load_config: (lambda text: (text,), ()),
 }
 
@@ -82,6 +83,15 @@ def test_a_card_says_all_and_its_verdict(scale):
 def test_scenes_are_held_out_or_not_as_was_asked_for(count, held_out):
     scenes = attempt(moving.draw_scenes, count, models.chance(), held_out)
     assert attempt(scenes.held_out).tolist() == [held_out] * count
+
+
+@given(word=texts | st.sampled_from(["Bag", "BAGS", " ankle  boot", "guidence_scale"]), known=st.sets(texts))
+def test_what_may_be_meant_is_known_and_not_much(word, known):
+    known |= {"bag", "ankle boot", "guidance_scale"}
+    hint = attempt(require.meant, word, known)
+    assert not hint or any(repr(name) in hint for name in known)
+    if word.casefold().strip() in known:
+        assert repr(word.casefold().strip()) in hint
 
 
 @given(words=texts | st.lists(st.sampled_from(["0", "1", "2", " shirt", "SHOE ", "hat", ""])).map(",".join))
@@ -271,6 +281,15 @@ def test_any_array_is_cut_into_patches_and_put_together_again_or_refused(shape, 
         back = attempt(patches.unpatchify, cut, tuple(images.shape[-2:]), size)
         assert type(back) is type(images) and back.dtype == images.dtype and back.shape == images.shape
         assert bool((back == images).all())
+
+
+@given(shape=st.lists(st.integers(0, 9), max_size=4), patch=any_size)
+def test_any_images_are_trimmed_to_whole_patches_or_refused(shape, patch):
+    trimmed = attempt(patches.trim_to_patches, np.zeros(shape), patch)
+    if trimmed is not REFUSED:
+        assert trimmed.shape[:-2] == tuple(shape[:-2])
+        for side, before, step in zip(trimmed.shape[-2:], shape[-2:], patches.as_pair(patch), strict=True):
+            assert side % step == 0 and before - step < side <= before
 
 
 @given(shape=st.lists(st.integers(0, 9), max_size=4), image=any_size, patch=any_size)

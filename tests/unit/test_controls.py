@@ -1,6 +1,7 @@
 """The live controls call the lesson's function with what the learner chose."""
 
 import datetime
+import warnings
 
 import ipywidgets
 import pytest
@@ -103,6 +104,15 @@ def test_what_is_printed_and_warned_of_stands_above_the_picture():
     _, stage = controls.slider(draw, [1, 2], 1, "value").children
     assert text_of(stage) == "one comma was left out\n"
     assert stage.outputs[1]["data"]["text/plain"] == "'a picture'"
+
+
+def test_a_warning_is_its_words_alone_however_often_it_is_given():
+    slider, stage = controls.slider(
+        lambda value: warnings.warn("a comma was ignored", stacklevel=1), [1, 2], 1, "value"
+    ).children
+    assert text_of(stage) == "a comma was ignored\n"
+    slider.value = 2
+    assert text_of(stage) == "a comma was ignored\n"
 
 
 def test_the_choice_before_is_kept_beside_the_present_one():

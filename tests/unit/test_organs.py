@@ -59,6 +59,8 @@ def npz(content: dict[str, np.ndarray]) -> bytes:
 
 def assert_layout(volumes: Volumes) -> None:
     assert volumes.names == tuple(medmnist.INFO["organmnist3d"]["label"].values())
+    with pytest.raises(ValueError, match=r"no class 'Spleen'.* Did you mean 'spleen'\?$"):
+        volumes.names.index("Spleen")
     for split, count in COUNTS.items():
         images, labels = getattr(volumes, split)
         assert images.shape == (count, 28, 28, 28) and images.dtype == np.uint8

@@ -7,7 +7,8 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
+import warnings
+from dataclasses import fields, replace
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -48,8 +49,8 @@ def randomise(layer):
 
 
 def small_vivit(lesson, kind):
-    recipe = replace(lesson.NOTES, tubelet=TUBELET, dim=8, heads=2, blocks=2, dropout=0.5, rest="refuse")
-    return lesson.build_vivit(kind, recipe, shape=SHAPE)
+    recipe = replace(lesson.NOTES, kind=kind, tubelet=TUBELET, dim=8, heads=2, blocks=2, dropout=0.5)
+    return lesson.build_vivit(recipe, shape=SHAPE)
 
 
 def compute(layer, x, **options):
@@ -344,7 +345,7 @@ def test_a_half_of_the_heads_for_each_view_costs_no_weights(models):
 
 def test_an_unknown_kind_is_named_with_the_choices(lesson):
     with pytest.raises(ValueError, match="kind='divided'.*joint.*factorised dot-product"):
-        small_vivit(lesson, "divided")
+        lesson.encoder_layers("divided", 2, 2, 0.0)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -389,6 +390,50 @@ def test_attention_pairs_are_those_that_a_disturbance_finds(lesson, kind, T, S, 
         for attention in layer.attentions:
             pairs += heads_notice(lesson, attention, T, places).sum() / attention.heads
     assert lesson.attention_pairs(kind, T, S, blocks) == pairs
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_multiplications_are_those_of_the_matrices_that_the_tokens_meet(lesson, kind):
+    T, S, dim, blocks, through = 3, 5, 8, 5, 0
+    x = noise(1, T, S, dim)
+    for layer in lesson.encoder_layers(kind, 2, blocks, 0.0):
+        x = layer(x)
+        matrices = [weight for weight in layer.weights if len(weight.shape) == 2]
+        through += x.shape[1] * x.shape[2] * sum(np.prod(matrix.shape) for matrix in matrices)
+    pairs = lesson.attention_pairs(kind, T, S, blocks)
+    assert lesson.multiplications(kind, T, S, dim, blocks) == (through, 2 * dim * pairs)
+
+
+@pytest.mark.parametrize("over", OVERS)
+def test_mixing_is_what_attention_does_to_values_that_are_labels(lesson, over):
+    T, S, dim, heads = 3, 5, 8, 4
+    x, attention = noise(2, T, S, dim), lesson.Attention(heads, over)
+    attention.build(x.shape)
+    randomise(attention)
+    mixed = lesson.mixing(attention, lesson.ops.convert_to_tensor(x))
+    np.testing.assert_allclose(mixed.sum(axis=-1), np.ones((2, T * S)), atol=1e-5)
+    seen = np.logical_or.reduce([view(one, T, S).reshape(T * S, T * S).T for one in over])
+    np.testing.assert_array_equal(mixed[0] > 0, seen)
+    kernel, bias, _, _ = filters_of(attention)
+    q, k = ((x.reshape(2, T * S, dim) @ kernel + bias).reshape(2, T * S, 3, heads, -1)[:, :, one] for one in (0, 1))
+    expected = np.zeros((2, T * S, T * S))
+    for head in range(heads):
+        allowed = view(over[head * len(over) // heads], T, S).reshape(T * S, T * S)
+        scores = np.einsum("nqw,nkw->nqk", q[:, :, head], k[:, :, head]) / (dim // heads) ** 0.5
+        scores = np.exp(np.where(allowed, scores, -np.inf))
+        expected += scores / scores.sum(axis=-1, keepdims=True) / heads
+    np.testing.assert_allclose(mixed, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+@pytest.mark.parametrize("kind", KINDS)
+def test_rollout_gives_each_tubelet_its_share_in_all_four_models(lesson, kind, blocks):
+    recipe, volumes = replace(lesson.NOTES, tubelet=(14, 7, 14)), noise(3, 28, 28, 28, 1)
+    model = randomise(lesson.build_vivit(replace(recipe, kind=kind, dim=8, heads=2, blocks=blocks)))
+    maps = lesson.rollout(model, recipe, volumes)
+    assert maps.shape == (3, 2, 4, 2) and (maps > 0).all()
+    np.testing.assert_allclose(maps.sum(axis=(1, 2, 3)), np.ones(3), atol=1e-5)
+    assert maps.std(axis=(1, 2, 3)).min() > 1e-4
 
 
 def test_both_backends_give_the_same_outputs(models, elsewhere, tmp_path):
@@ -501,7 +546,95 @@ def test_training_is_augmented_as_the_recipe_says(lesson):
         np.testing.assert_allclose(after, volume[:, :, ::-1] if flipped else volume, atol=1e-6)
 
 
+# Choices
+
+
+def test_every_choice_stands_in_the_cell_of_dials(lesson):
+    assert list(lesson.CHOICES) == [field.name for field in fields(lesson.Recipe)]
+    for number, recipe in enumerate((lesson.NOTES, lesson.IMPROVED)):
+        assert vars(recipe) == {name: values[number] for name, values in lesson.CHOICES.items()}
+    differences = {name for name, value in vars(lesson.BRIEF).items() if value != getattr(lesson.IMPROVED, name)}
+    assert differences == set(lesson.FEWER)
+
+
+@pytest.mark.parametrize(
+    ("choices", "words"),
+    [
+        ({"tubelet": (8, 8)}, r"tubelet=\(8, 8\) .*three sides"),
+        ({"tubelet": 7}, r"tubelet=7 .*three sides"),
+        ({"tubelet": [7, 7, 7]}, r"tubelet=\[7, 7, 7\] .*in brackets"),
+        ({"tubelet": (29, 7, 7)}, r"tubelet=\(29, 7, 7\): .*29.* from 1 to 28"),
+        ({"tubelet": (7, 0, 7)}, r"tubelet=\(7, 0, 7\): .*0.* from 1 to 28"),
+        ({"tubelet": (8, 7, 7), "rest": "refuse"}, r"tubelet=\(8, 7, 7\) .*divisors of 28.*rest='report'"),
+        ({"tubelet": (1, 1, 1)}, r"tubelet=\(1, 1, 1\) .*larger.*21,952 tokens.* GB.*free"),
+        ({"rest": "ignore"}, "rest='ignore' .*'refuse' or 'report'"),
+        ({"kind": "both"}, "kind='both' .*joint.*factorised dot-product"),
+        ({"heads": 6}, "heads=6 .*divisor of dim=128"),
+        ({"heads": 1}, "heads=1 .*even"),
+        ({"heads": 0}, "heads=0 .*at least 1"),
+        ({"dim": 0}, "dim=0 .*at least 1"),
+        ({"blocks": 0}, "blocks=0 .*at least 1"),
+        ({"epochs": 0}, "epochs=0 .*at least 1"),
+        ({"epochs": 2.5}, "epochs=2.5 .*whole number"),
+        ({"batch_size": 0}, "batch_size=0 .*at least 1"),
+        ({"patience": 0}, "patience=0 .*at least 1"),
+        ({"warmup_epochs": -1}, "warmup_epochs=-1 .*at least 0"),
+        ({"shift": 28}, "shift=28 .*0 to 27"),
+        ({"dropout": 1.0}, "dropout=1.0 .*less than 1"),
+        ({"label_smoothing": -0.1}, "label_smoothing=-0.1 .*from 0"),
+        ({"weight_decay": 1.5}, "weight_decay=1.5 .*less than 1"),
+        ({"learning_rate": 0}, "learning_rate=0 .*more than 0"),
+    ],
+    ids=str,
+)
+def test_a_choice_that_cannot_be_is_refused_by_name_with_what_may_be(lesson, choices, words):
+    with pytest.raises(ValueError, match=words):
+        replace(lesson.NOTES, **choices)
+
+
+@pytest.mark.parametrize("tubelet", [(7, 7, 7), (14, 7, 7), (28, 28, 28), (8, 5, 28), (4, 4, 4)])
+def test_grid_and_what_is_covered_follow_from_the_tubelet(lesson, tubelet):
+    recipe, marks = replace(lesson.NOTES, tubelet=tubelet), np.zeros((28, 28, 28))
+    marks[lesson.covered(recipe)] = 1
+    embedding = lesson.TubeletEmbedding(1, tubelet, "report")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _, T, S, _ = embedding(noise(1, 28, 28, 28, 1)).shape
+    assert (lesson.grid(recipe)[0], np.prod(lesson.grid(recipe)[1:])) == (T, S)
+    assert marks.sum() == T * S * np.prod(tubelet)
+
+
+def test_boxes_are_whole_and_in_reading_order(lesson):
+    volumes = noise(2, 28, 28, 28, 1)
+    boxes = lesson.boxes_of(volumes, (14, 8, 9))
+    assert len(boxes) == 2 * 3 * 3 and {box.shape for box in boxes} == {(2, 14, 8, 9, 1)}
+    np.testing.assert_array_equal(boxes[1], volumes[:, :14, :8, 9:18])
+    np.testing.assert_array_equal(boxes[-1], volumes[:, 14:, 16:24, 18:27])
+
+
 # Training
+
+
+@pytest.mark.parametrize(("epochs", "warmup", "steps", "climbs"), [(1, 2, 31, 15), (2, 2, 7, 7), (3, 2, 10, 15)])
+def test_a_warm_up_longer_than_half_the_training_is_cut_and_says_so(lesson, epochs, warmup, steps, climbs):
+    recipe = replace(lesson.NOTES, epochs=epochs, warmup_epochs=warmup, learning_rate=1e-2)
+    words = f"warmup_epochs={warmup} .*half of {epochs * steps} steps.*climbs for {climbs}"
+    with pytest.warns(UserWarning, match=words):
+        optimizer = lesson.optimizer_for(recipe, steps)
+    rates = [rate(optimizer, step) for step in range(epochs * steps + 1)]
+    assert np.argmax(rates) == climbs and rates[climbs] == pytest.approx(1e-2)
+    assert rates[-1] == pytest.approx(0, abs=1e-6)
+
+
+def test_weight_decay_reaches_the_optimiser_without_a_warm_up(lesson):
+    optimizer = lesson.optimizer_for(replace(lesson.NOTES, weight_decay=0.07, learning_rate=3e-4), steps=10)
+    assert isinstance(optimizer, lesson.keras.optimizers.AdamW) and optimizer.weight_decay == 0.07
+    assert [rate(optimizer, step) for step in (0, 100)] == pytest.approx(2 * [3e-4])
+
+
+@pytest.mark.parametrize(("seconds", "each"), [([9.0], 9.0), ([9.0, 11.0], 2.0), ([9.0, 11.0, 12.0, 14.0], 2.0)])
+def test_the_time_of_an_epoch_leaves_out_the_first_unless_there_is_no_other(lesson, seconds, each):
+    assert lesson.seconds_per_epoch(seconds) == each
 
 
 def rate(optimizer, step):

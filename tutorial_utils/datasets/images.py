@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,17 +25,28 @@ if TYPE_CHECKING:
 SMALLEST, LARGEST, KEPT = 8, 20_000, 1_024  # pixels a side
 MOST = 100_000_000  # pixels in all: some hundred megabytes of memory
 
+ORIENTATION = 0x0112  # EXIF's number of the note which way is up
+
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What Pillow reads by itself; for some others it would start a program."""
 
 
-def load_picture(source: str | Path | bytes) -> Image.Image:
+Tell = Callable[[str], object]
+"""What takes a sentence: `print`, for one."""
+
+
+def _in_silence(sentence: str) -> None:
+    """Tell nobody."""
+
+
+def load_picture(source: str | Path | bytes, tell: Tell = _in_silence) -> Image.Image:
     """Open a picture as RGB, upright as the camera held it, with transparency laid over white.
 
     One with a longer side than 1,024 pixels is scaled down to that: no lesson looks at more.
 
     Args:
         source: a path, or the content of a file, as an upload button gives it.
+        tell: is given a sentence for everything that was done to the picture.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -53,7 +65,7 @@ def load_picture(source: str | Path | bytes) -> Image.Image:
             picture = Image.open(file, formats=FORMATS)
             (width, height), upright = picture.size, None
             if SMALLEST <= min(width, height) <= max(width, height) <= LARGEST and width * height <= MOST:
-                upright = _upright(picture)
+                upright, done = _upright(picture)
     except UnidentifiedImageError as error:
         raise ValueError(f"{name} is not a picture that can be read: save it as PNG or JPEG.") from error
     except Exception as error:  # a damaged file makes Pillow raise a dozen types
@@ -65,6 +77,8 @@ def load_picture(source: str | Path | bytes) -> Image.Image:
             f"{name} has {width} x {height} pixels: each side must have {SMALLEST} to {LARGEST:,}, "
             f"and all together {MOST:,} at most."
         )
+    for sentence in [*_said_of_frames(content), *done]:
+        tell(sentence)
     return upright
 
 
@@ -77,16 +91,48 @@ def _existing(path: str | Path) -> Path | None:
         return None
 
 
-def _upright(picture: Image.Image) -> Image.Image:
-    """RGB, turned as the camera held it, and no larger than we keep."""
+def _upright(picture: Image.Image) -> tuple[Image.Image, list[str]]:
+    """RGB, turned as the camera held it, and no larger than we keep; and what was done for that."""
+    done = _said_of(picture)
+    stored = picture.size
     if picture.mode not in ("1", "P"):  # these have nothing between their colours, and would be scaled badly
         picture.thumbnail((KEPT, KEPT))
     picture.load()  # so that what follows is no fault of the pixels
     with contextlib.suppress(Exception):  # which way is up is a note like any other: if it is damaged, as it is
+        before = picture.getexif().get(ORIENTATION, 1)
         picture = ImageOps.exif_transpose(picture)
+        if before in range(2, 9):
+            done.append("It was turned upright, as the camera noted.")
     picture = _as_rgb(picture)
     picture.thumbnail((KEPT, KEPT))
-    return picture
+    if sorted(picture.size) != sorted(stored):
+        done.append(f"It was scaled from {_sides(stored)} pixels to {_sides(picture.size)}.")
+    return picture, done
+
+
+def _said_of(picture: Image.Image) -> list[str]:
+    """What becomes of a picture's colours, a sentence each."""
+    done = []
+    if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):
+        done.append("Its values were spread over 0 to 255, from its darkest to its brightest.")
+    if picture.has_transparency_data:
+        done.append("What is transparent was laid over white.")
+    if picture.mode not in ("RGB", "RGBA", "P", "PA"):
+        done.append(f"It became RGB: its mode was {picture.mode}.")
+    return done
+
+
+def _said_of_frames(content: bytes) -> list[str]:
+    """What becomes of an animation. Its frames are counted apart: a damaged one is no fault of the first."""
+    with contextlib.suppress(Exception), warnings.catch_warnings(action="ignore"):
+        file = Image.open(io.BytesIO(pixels_alone(content)), formats=FORMATS)
+        if (frames := getattr(file, "n_frames", 1)) > 1:
+            return [f"It has {frames} frames: the first is shown."]
+    return []
+
+
+def _sides(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]}"
 
 
 def _as_rgb(picture: Image.Image) -> Image.Image:
@@ -101,6 +147,23 @@ def _as_rgb(picture: Image.Image) -> Image.Image:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     return picture.convert("RGB")
+
+
+def as_square(picture: Image.Image, side: int, tell: Tell = _in_silence) -> Image.Image:
+    """The middle of a picture, as large a square of it as there is, scaled to `side` pixels a side.
+
+    Args:
+        picture: RGB, such as `load_picture` returns it.
+        side: from 1 to 20,000.
+        tell: is given a sentence if anything was done.
+    """
+    side = require.whole("side", side, 1, LARGEST)
+    if picture.size == (side, side):
+        return picture
+    shorter = min(picture.size)
+    part = "" if shorter == max(picture.size) else f"the middle {_sides((shorter, shorter))} of "
+    tell(f"From {part}{_sides(picture.size)} pixels it was brought to {_sides((side, side))}.")
+    return ImageOps.fit(picture, (side, side), Image.Resampling.BICUBIC)
 
 
 def as_garment(picture: Image.Image) -> Image.Image:

@@ -6,6 +6,7 @@ Arguments that are not as described are a ValueError, which names them.
 from __future__ import annotations
 
 import html
+import warnings
 from collections.abc import Callable, Sequence
 from numbers import Number
 from typing import Any
@@ -77,7 +78,7 @@ class _Stage:
     def show(self, words: str, draw: Callable[[], Any]) -> None:
         """Show what ``draw()`` gives, what it prints and warns of, or why it could not."""
         drawn = None
-        with capture_output() as said:
+        with capture_output() as said, warnings.catch_warnings(record=True) as warned:
             try:
                 drawn = draw()
             except ValueError as error:
@@ -85,7 +86,8 @@ class _Stage:
         now, before = self._now, self._before
         before["picture"].outputs, now["picture"].outputs = now["picture"].outputs, ()
         before["words"].value, now["words"].value = now["words"].value, html.escape(words)
-        if text := said.stdout + said.stderr:
+        # of a warning its words alone: where in a cell it was given tells nobody anything
+        if text := said.stdout + said.stderr + "".join(f"{one.message}\n" for one in warned):
             now["picture"].append_stdout(text)
         if drawn is not None:
             now["picture"].append_display_data(drawn)

@@ -9,6 +9,7 @@ import base64
 import io
 import math
 import subprocess
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -212,7 +213,9 @@ def _draw_captions(
         figure.text(0, 0, caption, fontsize=9, color="black" if good else ACCENT, **style)
         for caption, good in zip(captions, right, strict=True)
     ]
-    boxes = [text.get_window_extent(canvas.get_renderer()) for text in (heading, *labels)]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a box stands for a sign that no font here has
+        boxes = [text.get_window_extent(canvas.get_renderer()) for text in (heading, *labels)]
     (title_width, *widths), (title_height, *heights) = (
         [math.ceil(length) for length in lengths]
         for lengths in zip(*((box.width, box.height) for box in boxes), strict=True)

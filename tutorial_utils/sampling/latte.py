@@ -26,7 +26,7 @@ from tutorial_utils import files, require
 from tutorial_utils.datasets.images import grid
 from tutorial_utils.figures.films import plays
 from tutorial_utils.figures.video import Animation
-from tutorial_utils.sampling import diffusion, shards
+from tutorial_utils.sampling import diffusion, latte_words, shards
 from tutorial_utils.sampling.diffusion import Settings
 from tutorial_utils.sampling.latte_config import Config
 from tutorial_utils.sampling.sampler import Sampler
@@ -40,6 +40,8 @@ DECODED_FRAMES = 8
 SHOWN_WIDTH = 256
 """Clips that are smaller are saved larger, without smoothing: players show 64 pixels as a stamp, or blur them."""
 
+CAPTION = 48
+"""Characters of a sentence above a clip, at most."""
 
 SUFFIXES = (".mp4", ".gif", ".png")
 """Of the files of a clip; the last is a sheet of its frames."""
@@ -62,25 +64,40 @@ class Prompts:
         negatives: (P, L, D), the negative prompt beside each sentence. Its embeddings are as many as the sentence's,
             those of its padding included: that is how the pipeline guides, and how the published model is used.
         lengths: integers (P,), tokens of each sentence.
+        read: the sentences as the tokenizer is given them, see `encode`.
     """
 
     texts: tuple[str, ...]
     embeddings: Tensor
     negatives: Tensor
     lengths: Tensor
+    read: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.texts)
 
     def __getitem__(self, chosen: slice) -> Prompts:
-        return Prompts(self.texts[chosen], self.embeddings[chosen], self.negatives[chosen], self.lengths[chosen])
+        """Some of the prompts, such as ``prompts[2:3]``; a ValueError if that is none of them."""
+        if not isinstance(chosen, slice):
+            raise ValueError(f"prompts[{chosen!r}] is no list of prompts: choose with a colon, such as prompts[0:1].")
+        if not range(len(self))[chosen]:
+            raise ValueError(
+                f"prompts[{chosen.start}:{chosen.stop}] is none of the {len(self)}: there are 0 to {len(self) - 1}."
+            )
+        return Prompts(*(part[chosen] for part in vars(self).values()))
+
+    @property
+    def captions(self) -> list[str]:
+        """The sentences, the long ones shortened, to stand above clips."""
+        return [require.shortened(text, CAPTION) for text in self.texts]
 
 
 def encode(pipeline: LattePipeline, prompts: Sequence[str], negative_prompt: str = "") -> Prompts:
     """Read prompts with the pipeline's text encoder, once for all clips and steps.
 
-    Upper and lower case are the same. A `PromptWarning` says what is lost: words that the tokenizer does not know, and
-    whatever lies beyond `MAX_TOKENS`.
+    Upper and lower case are the same. Where a sign keeps the tokenizer from knowing a word, as the comma of "sneaker,"
+    does if it knows whole words only, the word is read without it. A `PromptWarning` says what is lost: such signs,
+    words that the tokenizer does not know, and whatever lies beyond `MAX_TOKENS`.
     """
     if isinstance(prompts, str):
         raise ValueError(
@@ -88,30 +105,45 @@ def encode(pipeline: LattePipeline, prompts: Sequence[str], negative_prompt: str
         )
     if not prompts:
         raise ValueError("There are no prompts to encode: give at least one.")
-    for text in dict.fromkeys([*prompts, negative_prompt]):
-        _warn_of_losses(pipeline.tokenizer, text)
+    for text in [*prompts, negative_prompt]:
+        if not isinstance(text, str):
+            raise ValueError(f"the prompt {text!r} is no text: put it in quotes.")
+    read = {text: _read(pipeline.tokenizer, text) for text in [*prompts, negative_prompt]}
     # One by one: given several prompts, the pipeline fills them up with zeros that attention sees, and so the clip of
     # a prompt would depend on how many come with it.
     with torch.no_grad():
-        pairs = [pipeline.encode_prompt(text, negative_prompt=negative_prompt, clean_caption=False) for text in prompts]
+        pairs = [
+            pipeline.encode_prompt(read[text], negative_prompt=read[negative_prompt], clean_caption=False)
+            for text in prompts
+        ]
     embeddings, negatives = ([pair[0] for pair in column] for column in zip(*pairs, strict=True))
     lengths = torch.tensor([len(one) for one in embeddings], device=embeddings[0].device)
     filled = (pad_sequence(column, batch_first=True) for column in (embeddings, negatives))
-    return Prompts(tuple(prompts), *filled, lengths)
+    return Prompts(tuple(prompts), *filled, lengths, tuple(read[text] for text in prompts))
 
 
-def _warn_of_losses(tokenizer: transformers.PreTrainedTokenizerBase, text: str) -> None:
-    """Say which part of a text the text encoder will not see."""
-    read = text.lower().strip()  # as the pipeline does
-    named = repr(require.shortened(text, 60))
+def _read(tokenizer: transformers.PreTrainedTokenizerBase, text: str) -> str:
+    """A text as the tokenizer is given it; warns of what the text encoder will not see of it."""
+    read, ignored = latte_words.read(tokenizer, text)
     tokens = tokenizer(read, add_special_tokens=False).input_ids
-    unknown = [word for word in read.split() if tokenizer.unk_token_id in tokenizer(word).input_ids]
+    unknown = [word for word in dict.fromkeys(read.split()) if tokenizer.unk_token_id in tokenizer(word).input_ids]
+    said = []
+    if ignored:
+        signs, were = ("signs", "were") if len(ignored) > 1 else ("sign", "was")
+        said.append(f"the {signs} {' '.join(ignored)} {were} ignored")
     if unknown:
-        words = ", ".join(dict.fromkeys(unknown))
-        warnings.warn(f"{named}: the model does not know {words}.", PromptWarning, stacklevel=3)
+        all_of_it = {*tokens} == {tokenizer.unk_token_id}
+        known = "the model knows no word of it:" if all_of_it else "the model does not know"
+        said.append(f"{known} {require.shortened(', '.join(unknown), 120)}")
+    if ignored and not tokens:
+        said.append("nothing is left to read")
+    named = repr(require.shortened(text, 60))
+    if said:
+        warnings.warn(f"{named}: {', and '.join(said)}.", PromptWarning, stacklevel=4)
     if cut := tokens[MAX_TOKENS - tokenizer.num_special_tokens_to_add() :]:
         message = f"{named} is longer than {MAX_TOKENS} tokens: {tokenizer.decode(cut)!r} was cut off."
-        warnings.warn(message, PromptWarning, stacklevel=3)
+        warnings.warn(message, PromptWarning, stacklevel=4)
+    return read
 
 
 # --- Sampling -----------------------------------------------------------------------------------------------------
