@@ -233,13 +233,17 @@ def splits(data: Volumes) -> tuple:
     return data.train, data.val, data.test
 
 
-def main(out: Path, work: Path, device: torch.device) -> None:
-    """Train lesson 2's models, each with three seeds. Keras computes with the backend that KERAS_BACKEND names."""
-    lesson = load_lesson(organmnist3d("mini"), work)
+def train_all(lesson: ModuleType, out: Path, work: Path, device: torch.device) -> None:
+    """Train what no earlier run has finished, and write a folder for each model."""
     for name in MODELS:
         recipes = [recipe_for(lesson, name, seed) for seed in SEEDS]
         runs = [cached(work / f"{name}-{one.seed}.pt", lambda one=one: train(lesson, one)) for one in recipes]
         export(lesson, name, runs, out / name, device)
+
+
+def main(out: Path, work: Path, device: torch.device) -> None:
+    """Train lesson 2's models, each with three seeds. Keras computes with the backend that KERAS_BACKEND names."""
+    train_all(load_lesson(organmnist3d("mini"), work), out, work, device)
 
 
 if __name__ == "__main__":
