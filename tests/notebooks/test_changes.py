@@ -4,6 +4,7 @@ The lessons run with smaller numbers, in a kernel that speaks as to a learner. O
 default, and all of them by `make deep`.
 """
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pytest
@@ -156,14 +157,23 @@ class Lesson:
 
 
 @pytest.fixture(scope="module")
-def lesson(request):
-    """The lesson whose name the parameter begins, in the learner's voice."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TUTORIAL_CHECKS", "report")
-        with Lesson(request.param) as opened:
-            yield opened
+def open_lesson():
+    """Opens a lesson by its name, in the learner's voice, and closes the one that was open before it."""
+    opened = {}
+    with ExitStack() as stack:
+
+        def open_by_name(name: str) -> Lesson:
+            if name not in opened:
+                stack.close()
+                opened.clear()
+                with pytest.MonkeyPatch.context() as patch:
+                    patch.setenv("TUTORIAL_CHECKS", "report")
+                    opened[name] = stack.enter_context(Lesson(name))
+            return opened[name]
+
+        yield open_by_name
 
 
-@pytest.mark.parametrize(("lesson", "change"), CASES, indirect=["lesson"])
-def test_a_change_comes_to_its_end_and_shows(lesson, change):
-    assert lesson.try_out(change), f"{change.shows} shows what it had shown before"
+@pytest.mark.parametrize(("name", "change"), CASES)
+def test_a_change_comes_to_its_end_and_shows(name, change, open_lesson):
+    assert open_lesson(name).try_out(change), f"{change.shows} shows what it had shown before"
