@@ -14,9 +14,9 @@ from pathlib import Path
 from statistics import mean, median
 from types import ModuleType
 
-from definitions import definitions
 from timing import headline
 from tutorial_utils.datasets.organmnist3d import organmnist3d
+from tutorial_utils.definitions import definitions
 from tutorial_utils.execution import ROOT
 
 import numpy as np

@@ -10,12 +10,12 @@ import models
 import numpy as np
 import pytest
 import torch
-from definitions import definitions
 from matplotlib.figure import Figure
 from PIL import Image
 from strategies import REFUSED, attempt
 from test_pictures import encoded, noise, whole
 
+from tutorial_utils.definitions import definitions
 from tutorial_utils.execution import find_notebooks
 from tutorial_utils.figures import controls
 

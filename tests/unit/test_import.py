@@ -64,7 +64,7 @@ FLOORS = (
         "launch",
     },
     {"networks", "runtime", "execution"},
-    {"assets", "figures", "links"},
+    {"assets", "definitions", "figures", "links"},
     {"datasets", "preflight"},
     {"sampling", "measures"},
     {"recipes"},

@@ -15,8 +15,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from definitions import definitions
 
+from tutorial_utils.definitions import definitions
 from tutorial_utils.execution import ROOT
 
 KINDS = ("joint", "factorised encoder", "factorised self-attention", "factorised dot-product")
@@ -458,15 +458,16 @@ def compute_elsewhere():
 # Data
 
 
-def test_a_shift_moves_the_whole_volume_by_a_few_voxels_and_reflects_the_rest(lesson):
+def test_a_shift_moves_a_batch_by_a_few_voxels_and_reflects_the_rest(lesson):
     volume, reach, offsets = np.arange(28**3, dtype="float32").reshape(28, 28, 28, 1), 2, []
     padded = np.pad(volume, 3 * [(reach, reach)] + [(0, 0)], mode="reflect")
     for _ in range(60):
-        moved, label = lesson.random_shift(lesson.tf.constant(volume), 7, reach)
-        assert moved.shape == volume.shape and label == 7
-        at = np.array(np.unravel_index(int(moved[14, 14, 14, 0]), (28, 28, 28))) - 14 + reach
+        moved, labels = lesson.random_shift(lesson.tf.constant([volume, volume + 1]), [7, 8], reach)
+        assert moved.shape == (2, *volume.shape) and labels == [7, 8]
+        at = np.array(np.unravel_index(int(moved[0, 14, 14, 14, 0]), (28, 28, 28))) - 14 + reach
         offsets.append(at)
-        np.testing.assert_array_equal(moved, padded[tuple(slice(start, start + 28) for start in at)])
+        expected = padded[tuple(slice(start, start + 28) for start in at)]
+        np.testing.assert_array_equal(moved, [expected, expected + 1])
     for axis in range(3):
         assert {at[axis] for at in offsets} == set(range(2 * reach + 1))
 
@@ -474,9 +475,9 @@ def test_a_shift_moves_the_whole_volume_by_a_few_voxels_and_reflects_the_rest(le
 def test_mirroring_swaps_left_and_right_and_leaves_other_organs_alone(lesson):
     volume, names = noise(2, 3, 4, 1), lesson.data.names
     labels = np.repeat(np.arange(11), 60)
-    mirrored = lesson.tf.data.Dataset.from_tensor_slices(labels).map(lambda label: lesson.mirror(volume, label))
+    mirrored = (part.numpy() for part in lesson.mirror(np.repeat(volume[None], len(labels), axis=0), labels))
     flips = np.zeros(11)
-    for before, (after, label) in zip(labels, mirrored.as_numpy_iterator(), strict=True):
+    for before, after, label in zip(labels, *mirrored, strict=True):
         flipped = label != before
         np.testing.assert_array_equal(after, volume[:, :, ::-1] if flipped else volume)
         swap = {"left": "right", "right": "left"}
@@ -491,8 +492,8 @@ def test_mirroring_swaps_left_and_right_and_leaves_other_organs_alone(lesson):
 def test_mirroring_twice_is_not_mirroring(lesson):
     volume, label = noise(2, 3, 4, 1), lesson.data.names.index("lung-left")
     twin = lesson.data.names.index("lung-right")
-    outcomes = [lesson.mirror(volume[:, :, ::-1], twin) for _ in range(20)]
-    back = [np.array(after) for after, name in outcomes if int(name) == label]
+    outcomes = lesson.mirror(np.repeat(volume[None, :, :, ::-1], 20, axis=0), np.full(20, twin))
+    back = [after for after, name in zip(*(part.numpy() for part in outcomes), strict=True) if name == label]
     assert 0 < len(back) < 20
     for after in back:
         np.testing.assert_array_equal(after, volume)
@@ -538,7 +539,10 @@ def test_training_is_augmented_as_the_recipe_says(lesson):
     assert len(set(labels)) == 1
     shifted, labels = outcomes(shift=1)
     assert shifted.min() >= 0 and shifted.max() <= 1 and shifted.dtype == np.float32
-    assert len(np.unique(shifted[:, 14, 14, 14, 0])) > 5 and len(set(labels)) == 1
+    assert len(set(shifted[:, 14, 14, 14, 0])) == len(set(labels)) == 1  # a batch moves as one
+    recipe = replace(lesson.NOTES, batch_size=2, shift=1)
+    moved = [batch[0, 14, 14, 14, 0] for batch, _ in lesson.pipeline(split, recipe, training=True).as_numpy_iterator()]
+    assert len(moved) == 12 and len(set(moved)) > 3  # and every batch anew
     mirrored, labels = outcomes(mirror=True)
     assert {lesson.data.names[label] for label in labels} == {"femur-left", "femur-right"}
     for after, label in zip(mirrored[..., 0], labels, strict=True):
