@@ -15,6 +15,7 @@ from statistics import mean, median
 from types import ModuleType
 
 from timing import headline
+from tutorial_utils.datasets.axes import find_axes
 from tutorial_utils.datasets.organmnist3d import organmnist3d
 from tutorial_utils.definitions import definitions
 from tutorial_utils.execution import ROOT
@@ -34,6 +35,7 @@ def main() -> None:
             ROOT / "notebooks" / "02_vivit_organmnist3d.ipynb",
             data=data,
             example=data.train[0][0],
+            layout=find_axes(*data.train, data.names),
             checkpoints=Path(folder),
         )
         lesson.warnings.filterwarnings("ignore", "tubelet=")

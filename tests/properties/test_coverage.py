@@ -39,6 +39,7 @@ WITHOUT = {
         "files.size_of",
         "preflight.to_come",
     ],
+    "it runs the lessons' cells, which have tests of their own": ["definitions"],
     "it is tried with what calls it": ["sampling.sampler.Sampler.fill"],
     "it is about what a machine does to us, and tests/field walks over all the places that it holds for": [
         "execution.hide_places",

@@ -14,11 +14,12 @@ import yaml
 from diffusers.models.attention_processor import Attention
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from strategies import REFUSED, attempt, numbers_outside, texts
 
 from tutorial_utils import checks, execution, preflight, require, runtime
 from tutorial_utils.assets import store
-from tutorial_utils.datasets import fashion_mnist, images, moving, organmnist3d, organs
+from tutorial_utils.datasets import axes, fashion_mnist, images, moving, organmnist3d, organs
 from tutorial_utils.measures import intervals, metrics
 from tutorial_utils.networks import attention, patches
 from tutorial_utils.sampling import by_class, diffusion, latte, latte_config
@@ -176,6 +177,18 @@ def test_a_small_number_within_bounds_is_answered(name, beyond, kind):
 @given(seed=numbers_outside(0, None))
 def test_organs_are_not_drawn_from_a_seed_that_is_none(seed):
     assert attempt(organmnist3d.synthetic_organs, seed) is REFUSED
+
+
+SHAPES = [(22, 2, 2, 2), (25, 3, 3, 3), (22, 2, 2), (9, 2, 2, 2)]
+
+
+@given(volumes=arrays(st.sampled_from(["u1", "i8", "f8"]), st.sampled_from(SHAPES)))
+def test_the_axes_of_any_volumes_are_found_or_left_open_or_refused(volumes):
+    found = attempt(axes.find_axes, volumes, np.arange(len(volumes)) % 11, organs.NAMES)
+    if volumes.ndim == 4 and len(volumes) >= 22 and np.isfinite(volumes).all():
+        assert found.left_right in (None, 0, 1, 2) and found.head_feet in (None, 0, 1, 2)
+    else:
+        assert found is REFUSED
 
 
 @given(shape=st.sampled_from([(0, 2, 2, 3), (2, 2, 3), (2, 2, 2, 1), (2, 0, 2, 3), (3,)]))

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from definitions import definitions
 from diffusers import AutoencoderKL
 
 from tutorial_utils.datasets.images import grid
 from tutorial_utils.datasets.names import Names
+from tutorial_utils.definitions import definitions
 from tutorial_utils.execution import find_notebooks
 from tutorial_utils.networks.uvit import UViT
 from tutorial_utils.sampling import by_class

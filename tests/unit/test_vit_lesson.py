@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from definitions import definitions
 from transformers import ViTConfig, ViTForImageClassification
 
+from tutorial_utils.definitions import definitions
 from tutorial_utils.execution import find_notebooks
 from tutorial_utils.networks.patches import patchify
 

@@ -34,7 +34,8 @@ def load_lesson():
 
     names = list(INFO["organmnist3d"]["label"].values())
     notebook = ROOT / "notebooks" / "02_vivit_organmnist3d.ipynb"
-    return definitions(notebook, data=SimpleNamespace(names=names), example=np.zeros((28, 28, 28)))
+    layout = SimpleNamespace(left_right=2)
+    return definitions(notebook, data=SimpleNamespace(names=names), example=np.zeros((28, 28, 28)), layout=layout)
 
 
 def noise(*shape, seed=0):
@@ -497,6 +498,24 @@ def test_mirroring_twice_is_not_mirroring(lesson):
     assert 0 < len(back) < 20
     for after in back:
         np.testing.assert_array_equal(after, volume)
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_the_mirror_turns_the_axis_that_was_found(lesson, axis, monkeypatch):
+    monkeypatch.setattr(lesson, "layout", SimpleNamespace(left_right=axis))
+    volumes, label = noise(20, 2, 3, 4, 1), lesson.data.names.index("femur-left")
+    mirrored, labels = (part.numpy() for part in lesson.mirror(volumes, np.full(20, label)))
+    turned = labels != label
+    np.testing.assert_array_equal(mirrored[turned], np.flip(volumes, axis + 1)[turned])
+    np.testing.assert_array_equal(mirrored[~turned], volumes[~turned])
+    assert 0 < turned.sum() < 20
+
+
+def test_nothing_is_mirrored_where_no_axis_was_found(lesson, monkeypatch):
+    recipe = replace(lesson.NOTES, mirror=True)
+    assert lesson.augmentations(recipe) == [lesson.mirror]
+    monkeypatch.setattr(lesson, "layout", SimpleNamespace(left_right=None))
+    assert lesson.augmentations(recipe) == []
 
 
 def numbered(count, side=2):

@@ -49,13 +49,16 @@ def find_axes(volumes: np.ndarray, labels: np.ndarray, names: tuple[str, ...], s
     volumes, labels = np.asarray(volumes), np.asarray(labels)
     if volumes.ndim != 4 or len(set(volumes.shape[1:])) != 1:
         raise ValueError(f"volumes have the shape {volumes.shape}: give (N, S, S, S), cubes of voxels.")
+    if volumes.dtype.kind not in "biuf" or not np.isfinite(volumes).all():
+        raise ValueError(f"volumes of {volumes.dtype} hold what is no number: every voxel must be finite.")
     if labels.shape != volumes.shape[:1]:
         raise ValueError(f"labels have the shape {labels.shape}: give one for each of {len(volumes)} volumes.")
     groups = {name: _group(volumes, labels, names, name) for name in (f"{k}-{s}" for k in PAIRS for s in SIDES)}
     chance = np.random.default_rng(seed)
-    draws = [{name: _mean(group, chance) for name, group in groups.items()} for _ in range(DRAWS)]
-    gains = np.stack([_gains(draw) for draw in draws])  # (draws, pairs, axes)
-    return _verdict(gains, draws)
+    with np.errstate(all="ignore"):  # a set without contrast has no correlation: nan, which is no gain
+        draws = [{name: _mean(group, chance) for name, group in groups.items()} for _ in range(DRAWS)]
+        gains = np.stack([_gains(draw) for draw in draws])  # (draws, pairs, axes)
+        return _verdict(gains, draws)
 
 
 def _group(volumes: np.ndarray, labels: np.ndarray, names: tuple[str, ...], name: str) -> np.ndarray:
@@ -64,14 +67,14 @@ def _group(volumes: np.ndarray, labels: np.ndarray, names: tuple[str, ...], name
     group = volumes[labels == list(names).index(name)]
     if len(group) < 2:
         raise ValueError(f"there are {len(group)} volumes of {name}: at least two are needed.")
-    return group.reshape(len(group), -1).astype(np.float32)
+    return group.reshape(len(group), -1).astype(np.float32 if volumes.dtype.kind in "biu" else float)
 
 
 def _mean(group: np.ndarray, chance: np.random.Generator) -> np.ndarray:
     """The mean of as many volumes, drawn with replacement."""
     counts = chance.multinomial(len(group), np.full(len(group), 1 / len(group)))
     side = round(group.shape[1] ** (1 / 3))
-    return (counts.astype(np.float32) @ group / len(group)).reshape(3 * [side])
+    return (counts.astype(group.dtype) @ group / len(group)).reshape(3 * [side])
 
 
 def _gains(means: dict[str, np.ndarray]) -> np.ndarray:
@@ -86,7 +89,7 @@ def _alike(one: np.ndarray, other: np.ndarray) -> float:
 def _verdict(gains: np.ndarray, draws: list[dict[str, np.ndarray]]) -> Axes:
     best, mean = gains.argmax(axis=2), gains.mean(axis=0)
     across = int(best[0, 0])
-    if (best != across).any() or (gains[..., across] <= 0).any():
+    if (best != across).any() or not (gains[..., across] > 0).all():
         why = "No axis makes left organs alike to right ones in all three pairs: it cannot be told which one it is."
         return Axes(None, None, mean, why)
     rest = [axis for axis in range(3) if axis != across]
@@ -105,5 +108,6 @@ def _drift(means: dict[str, np.ndarray], axis: int, across: int) -> float:
         seen = np.moveaxis(means[f"femur-{side}"], (axis, across, other), (0, 1, 2)).sum(axis=2)
         seen = seen - seen.min()
         places = np.arange(seen.shape[1])
-        slopes.append(np.polyfit(np.arange(len(seen)), seen @ places / seen.sum(axis=1), 1)[0])
+        middles = seen @ places / seen.sum(axis=1).clip(min=1e-9)
+        slopes.append(np.polyfit(np.arange(len(seen)), middles, 1)[0])
     return slopes[1] - slopes[0]

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from tutorial_utils import execution
+from tutorial_utils.datasets.axes import find_axes
 from tutorial_utils.datasets.organmnist3d import Volumes, organmnist3d
 from tutorial_utils.definitions import definitions
 from tutorial_utils.measures.intervals import Rate
@@ -42,7 +43,8 @@ def load_lesson(data: Volumes, work: Path) -> ModuleType:
     """What lesson 2 defines, for these volumes; its trainings keep their best weights in `work`."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     notebook = execution.find_notebooks(["02"])[0]
-    lesson = definitions(notebook, data=data, example=data.train[0][0], checkpoints=work)
+    layout = find_axes(*data.train, data.names)
+    lesson = definitions(notebook, data=data, example=data.train[0][0], layout=layout, checkpoints=work)
     lesson.warnings.filterwarnings("ignore", "tubelet=")  # what the original recipe leaves out is the lesson's subject
     return lesson
 
