@@ -113,6 +113,27 @@ def test_a_learner_runs_a_lesson_moves_its_control_saves_and_reopens(name, lab, 
     assert not complaints
 
 
+CONTROLS = """from matplotlib.figure import Figure
+from tutorial_utils.figures import controls
+
+def draw(number, word, text):
+    figure = Figure(figsize=(3, 1))
+    figure.suptitle(f"{number} {word} {text}")
+    return figure
+
+options = {"number": [1, 2, 3], "word": ["one", "two", "three"], "text": str}
+controls.dials(draw, options, {"number": 3, "word": "three", "text": "a"}, compare=True)"""
+
+
+def test_every_kind_of_control_works_from_the_keyboard(lab, page):
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    cells = [nbformat.v4.new_code_cell("%matplotlib inline"), nbformat.v4.new_code_cell(CONTROLS)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), lab[1] / "controls.ipynb")
+    open_lesson(page, lab, "controls.ipynb")
+    page.evaluate("lesson.runAll()")
+    move(show(page, 1))
+
+
 UNTRUE = [
     "from tutorial_utils import checks",
     "checks.check('two and two', 2 + 2, 5)\nchecks.check('one and one', 1 + 1, 2)",
@@ -144,7 +165,11 @@ def show(page, index: int):
 
 def move(cell) -> None:
     """Change every control of a cell from the keyboard, and wait each time until the figure is another one."""
-    changes = {".noUi-handle": ("ArrowRight", "ArrowLeft"), "select": ("ArrowDown", "ArrowUp"), TYPED: ("End", "Enter")}
+    changes = {
+        ".noUi-handle": ("ArrowRight", "ArrowLeft"),
+        "select": ("ArrowRight", "ArrowLeft"),
+        TYPED: ("End", "Enter"),
+    }
     for kind, (key, other) in changes.items():
         for control in cell.locator(f".jupyter-widgets {kind}").all():
             before, stood = cell.locator(FIGURE).last.get_attribute("src"), value_of(control)
