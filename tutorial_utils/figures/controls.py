@@ -31,9 +31,8 @@ def dials(
 ) -> ipywidgets.VBox:
     """Several controls and what ``draw(first, second, ...)`` shows for them, redrawn when one is changed.
 
-    Numbers are chosen with a slider and categories from a list; a text is typed. From the keyboard: left and right
-    move a slider, the first letters of a category choose it, Enter takes a text. A
-    ValueError of `draw` is a sentence in place of the picture.
+    Numbers are chosen with a slider and categories from a list; a text is typed. From the keyboard left and right
+    move a slider, and Enter takes a text. A ValueError of `draw` is a sentence in place of the picture.
 
     Args:
         draw: takes one value for each of `options`, in their order, and gives a figure or another thing to show.
