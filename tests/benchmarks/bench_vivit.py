@@ -15,10 +15,8 @@ from statistics import mean, median
 from types import ModuleType
 
 from timing import headline
-from tutorial_utils.datasets.axes import find_axes
 from tutorial_utils.datasets.organmnist3d import organmnist3d
-from tutorial_utils.definitions import definitions
-from tutorial_utils.execution import ROOT
+from tutorial_utils.recipes.vivit import load_lesson
 
 import numpy as np
 
@@ -31,14 +29,7 @@ def main() -> None:
     options = parser.parse_args()
     data = organmnist3d()
     with tempfile.TemporaryDirectory() as folder:
-        lesson = definitions(
-            ROOT / "notebooks" / "02_vivit_organmnist3d.ipynb",
-            data=data,
-            example=data.train[0][0],
-            layout=find_axes(*data.train, data.names),
-            checkpoints=Path(folder),
-        )
-        lesson.warnings.filterwarnings("ignore", "tubelet=")
+        lesson = load_lesson(data, Path(folder))
         print(f"{data.about}; backend: {lesson.keras.backend.backend()}")
         measured = [measure(lesson, seed, options.epochs) for seed in range(options.seeds)]
     summarise(measured)

@@ -80,6 +80,15 @@ def open_lesson(page, lab, name: str) -> None:
     page.evaluate("lesson.ready()")
 
 
+def run_cells(page, lab, name: str, sources: list[str]) -> None:
+    """Open a notebook of these code cells, and run them."""
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}  # or JupyterLab asks which
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), lab[1] / name)
+    open_lesson(page, lab, name)
+    page.evaluate("lesson.runAll()")
+
+
 def outputs(cells: list[dict]) -> list[dict]:
     return [output for cell in cells if cell["cell_type"] == "code" for output in cell["outputs"]]
 
@@ -125,11 +134,7 @@ controls.dials(draw, options, {"number": 3, "word": "three", "text": "a"}, compa
 
 
 def test_every_kind_of_control_works(lab, page):
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CONTROLS)], metadata=kernel)
-    nbformat.write(notebook, lab[1] / "controls.ipynb")
-    open_lesson(page, lab, "controls.ipynb")
-    page.evaluate("lesson.runAll()")
+    run_cells(page, lab, "controls.ipynb", [CONTROLS])
     cell = show(page, 0)
     move(cell)
     turn(cell, choose, cell.locator("select"))
@@ -144,12 +149,7 @@ UNTRUE = [
 
 
 def test_a_fact_that_a_learner_made_untrue_is_a_red_line_and_the_notebook_goes_on(lab, page):
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}  # or JupyterLab asks which
-    cells = [nbformat.v4.new_code_cell(source) for source in UNTRUE]
-    notebook = nbformat.v4.new_notebook(cells=cells, metadata=kernel)
-    nbformat.write(notebook, lab[1] / "changed.ipynb")
-    open_lesson(page, lab, "changed.ipynb")
-    page.evaluate("lesson.runAll()")
+    run_cells(page, lab, "changed.ipynb", UNTRUE)
     _, facts, after, end = ("".join(one["text"] for one in cell["outputs"]) for cell in page.evaluate("lesson.cells()"))
     assert f"{CROSS} two and two: got 4, expected 5; your change made" in facts and f"{MARK} one and one" in facts
     assert after == "and on\n" and f"{CROSS} two and two: got 4, expected 5." in end

@@ -146,14 +146,17 @@ class Lesson:
             self._run(changed)
         finally:
             self.cells[changed].source = original
-        return [output.get("data", output.get("text")) for output in before] != [
-            output.get("data", output.get("text")) for output in seen.outputs
-        ]
+        return contents(before) != contents(seen.outputs)
 
     def _run(self, first: int, end: int | None = None) -> None:
         for number in range(len(self.cells))[first:end]:
             if self.cells[number].cell_type == "code":
                 self._client.execute_cell(self.cells[number], number)
+
+
+def contents(outputs: list[dict]) -> list:
+    """What a cell shows, without counts and kinds."""
+    return [output.get("data", output.get("text")) for output in outputs]
 
 
 @pytest.fixture(scope="module")

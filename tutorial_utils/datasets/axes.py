@@ -64,17 +64,16 @@ def find_axes(volumes: np.ndarray, labels: np.ndarray, names: tuple[str, ...], s
 def _group(volumes: np.ndarray, labels: np.ndarray, names: tuple[str, ...], name: str) -> np.ndarray:
     if name not in names:
         raise ValueError(f"there is no {name} among the names {tuple(names)}.")
-    group = volumes[labels == list(names).index(name)]
+    group = volumes[labels == names.index(name)]
     if len(group) < 2:
         raise ValueError(f"there are {len(group)} volumes of {name}: at least two are needed.")
-    return group.reshape(len(group), -1).astype(np.float32 if volumes.dtype.kind in "biu" else float)
+    return group.astype(np.float32 if volumes.dtype.kind in "biu" else float)
 
 
 def _mean(group: np.ndarray, chance: np.random.Generator) -> np.ndarray:
     """The mean of as many volumes, drawn with replacement."""
     counts = chance.multinomial(len(group), np.full(len(group), 1 / len(group)))
-    side = round(group.shape[1] ** (1 / 3))
-    return (counts.astype(group.dtype) @ group / len(group)).reshape(3 * [side])
+    return np.tensordot(counts.astype(group.dtype), group, axes=1) / len(group)
 
 
 def _gains(means: dict[str, np.ndarray]) -> np.ndarray:

@@ -29,7 +29,7 @@ from tutorial_utils.datasets.axes import find_axes
 from tutorial_utils.datasets.organmnist3d import Volumes, organmnist3d
 from tutorial_utils.definitions import definitions
 from tutorial_utils.measures.intervals import Rate
-from tutorial_utils.recipes.training import cached, command, words_for, write_report
+from tutorial_utils.recipes.training import cached, command, minutes_of, words_for, write_report
 
 log = logging.getLogger("recipes.vivit")
 
@@ -223,16 +223,13 @@ def export(lesson: ModuleType, name: str, runs: list[dict], out: Path, device: t
         "seeds": seeds,
         "parameters": models[chosen].count_params(),
         "tokens": int(np.prod(lesson.grid(recipe))),
-        **dict(zip(("fitted", "held_out", "tested"), (len(split[1]) for split in splits(lesson.data)), strict=True)),
-        "minutes": round(sum(row["seconds"] for row in rows) / 60 / len(runs), 1),
+        "fitted": len(lesson.data.train[1]),
+        "held_out": len(lesson.data.val[1]),
+        "tested": len(lesson.data.test[1]),
+        "minutes": round(minutes_of(rows) / len(runs), 1),
         "recipe": asdict(replace(recipe, seed=seeds[chosen]["seed"])),
     }
     write_report(out, rows, metrics, card(metrics, out, words_for(device)))
-
-
-def splits(data: Volumes) -> tuple:
-    """Training, validation and test."""
-    return data.train, data.val, data.test
 
 
 def train_all(lesson: ModuleType, out: Path, work: Path, device: torch.device) -> None:
