@@ -76,11 +76,11 @@ def test_a_wrong_file_is_named_and_the_control_lives_on(drawn):
     assert drawn == [b"pixels"] and not stage.outputs
 
 
-def test_categories_are_a_list_numbers_a_slider_and_a_text_is_typed():
+def test_a_value_is_chosen_with_a_slider_and_a_text_is_typed():
     options = {"class": ["a", "b"], "steps": [5, 10.5], "sentence": str}
     start = {"class": "b", "steps": 5, "sentence": "x"}
     kinds = [type(one) for one in controls.dials(lambda *values: None, options, start).children[:-1]]
-    assert kinds == [ipywidgets.Dropdown, ipywidgets.SelectionSlider, ipywidgets.Text]
+    assert kinds == [ipywidgets.SelectionSlider, ipywidgets.SelectionSlider, ipywidgets.Text]
 
 
 def test_a_text_is_drawn_as_it_was_typed_and_why_it_cannot_be_is_a_sentence(drawn):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import html
 import warnings
 from collections.abc import Callable, Sequence
-from numbers import Number
 from typing import Any
 
 import ipywidgets
@@ -31,8 +30,9 @@ def dials(
 ) -> ipywidgets.VBox:
     """Several controls and what ``draw(first, second, ...)`` shows for them, redrawn when one is changed.
 
-    Numbers are chosen with a slider and categories from a list; a text is typed. From the keyboard left and right
-    move a slider, and Enter takes a text. A ValueError of `draw` is a sentence in place of the picture.
+    Values are chosen with a slider, words too: of a list JupyterLab would take the keys for itself. A text is typed.
+    From the keyboard left and right move a slider, and Enter takes a text. A ValueError of `draw` is a sentence in
+    place of the picture.
 
     Args:
         draw: takes one value for each of `options`, in their order, and gives a figure or another thing to show.
@@ -60,9 +60,7 @@ def _control(name: str, options: Options, value: Any) -> ipywidgets.DOMWidget:
     if options is str or value not in options:
         allowed = "give a text" if options is str else f"choose one of {list(options)}"
         raise ValueError(f"{name} cannot stand at {value!r} at first: {allowed}.")
-    if all(isinstance(one, Number) and not isinstance(one, bool) for one in options):
-        return ipywidgets.SelectionSlider(options=options, value=value, continuous_update=False, **look)
-    return ipywidgets.Dropdown(options=options, value=value, **look)
+    return ipywidgets.SelectionSlider(options=options, value=value, continuous_update=False, **look)
 
 
 class _Stage:
