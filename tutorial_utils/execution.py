@@ -17,6 +17,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import psutil
@@ -79,6 +80,23 @@ def _is_here(package: str) -> bool:
     return package in sys.modules or importlib.util.find_spec(package) is not None
 
 
+def client_for(notebook: NotebookNode, folder: Path, **options: Any) -> NotebookClient:
+    """What runs a notebook's cells in a kernel of its own, which starts in `folder`; `options` as NotebookClient's."""
+    client = NotebookClient(
+        notebook,
+        timeout=None,
+        kernel_name="python3",
+        kernel_manager_class=OwnKernel,
+        record_timing=False,
+        coalesce_streams=True,  # or a busy machine stores a printed line in two pieces
+        extra_arguments=["--log-level=ERROR"],  # a hint on encrypting loopback connections helps no learner
+        resources={"metadata": {"path": str(folder)}},
+        **options,
+    )
+    client.widget_registry = {"@jupyter-widgets/output": {"OutputModel": SilentOutput}}
+    return client
+
+
 def execute(path: Path, progress: Callable[[int, int], None]) -> tuple[NotebookNode, Outcome]:
     """Run every cell of a notebook in a fresh kernel, stopping at the first error.
 
@@ -103,19 +121,7 @@ def execute(path: Path, progress: Callable[[int, int], None]) -> tuple[NotebookN
         done += 1
         progress(done, total)
 
-    client = NotebookClient(
-        notebook,
-        timeout=None,
-        kernel_name="python3",
-        kernel_manager_class=OwnKernel,
-        record_timing=False,
-        coalesce_streams=True,  # or a busy machine stores a printed line in two pieces
-        extra_arguments=["--log-level=ERROR"],  # a hint on encrypting loopback connections helps no learner
-        resources={"metadata": {"path": str(path.parent)}},
-        on_cell_start=begin,
-        on_cell_executed=count,
-    )
-    client.widget_registry = {"@jupyter-widgets/output": {"OutputModel": SilentOutput}}
+    client = client_for(notebook, path.parent, on_cell_start=begin, on_cell_executed=count)
     started, error = time.perf_counter(), ""
     with PeakMemory() as memory:
         try:

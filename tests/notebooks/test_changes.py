@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 import pytest
 from cells import SMALLER, SMALLER_JUDGING, replace
-from nbclient import NotebookClient
 
-from tutorial_utils.execution import OwnKernel, SilentOutput, find_notebooks, obstacle, read_notebook
+from tutorial_utils.execution import client_for, find_notebooks, obstacle, read_notebook
 
 
 @dataclass(frozen=True)
@@ -113,15 +112,7 @@ class Lesson:
         for number, source in sources.items():
             notebook.cells[number].source = source
         self.cells = notebook.cells
-        self._client = NotebookClient(
-            notebook,
-            timeout=600,
-            kernel_name="python3",
-            kernel_manager_class=OwnKernel,
-            extra_arguments=["--log-level=ERROR"],
-            resources={"metadata": {"path": str(path.parent)}},
-        )
-        self._client.widget_registry = {"@jupyter-widgets/output": {"OutputModel": SilentOutput}}
+        self._client = client_for(notebook, path.parent)
 
     def __enter__(self) -> "Lesson":
         self._kernel = self._client.setup_kernel()

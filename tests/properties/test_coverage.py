@@ -21,6 +21,7 @@ WITHOUT = {
     "it takes nothing from its caller": [
         "checks.untrue",
         "checks.voice",
+        "figures.plotting.any_sign",
         "openmp.set_up",
         "runtime.cores",
         "runtime.quiet_libraries",
@@ -39,7 +40,7 @@ WITHOUT = {
         "files.size_of",
         "preflight.to_come",
     ],
-    "it runs the lessons' cells, which have tests of their own": ["definitions"],
+    "it runs the lessons' cells, which have tests of their own": ["definitions", "execution.client_for"],
     "it is tried with what calls it": ["sampling.sampler.Sampler.fill"],
     "it is about what a machine does to us, and tests/field walks over all the places that it holds for": [
         "execution.hide_places",

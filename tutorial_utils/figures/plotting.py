@@ -7,7 +7,8 @@ import io
 import itertools
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import matplotlib
@@ -40,6 +41,14 @@ class Rate(Protocol):
     def interval(self) -> tuple[float, float]: ...
 
 
+@contextmanager
+def any_sign() -> Iterator[None]:
+    """Without a warning for a sign that no font here has: a box stands for it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")
+        yield
+
+
 class LessonFigure(Figure):
     """A matplotlib figure that shows itself in a notebook, always with the same number of pixels.
 
@@ -61,8 +70,7 @@ class LessonFigure(Figure):
         }
         for text in self.findobj(Text):
             text.set_parse_math(text in powers)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph")  # a box stands for a sign that no font here has
+        with any_sign():
             super().draw(renderer)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:

@@ -9,7 +9,6 @@ import base64
 import io
 import math
 import subprocess
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +22,7 @@ from PIL import Image, PngImagePlugin
 
 from tutorial_utils import files
 from tutorial_utils.figures.films import ffmpeg
-from tutorial_utils.figures.plotting import ACCENT, DPI, LessonFigure
+from tutorial_utils.figures.plotting import ACCENT, DPI, LessonFigure, any_sign
 
 LARGEST = 10_000
 """Pixels along a side of a grid, at most."""
@@ -213,8 +212,7 @@ def _draw_captions(
         figure.text(0, 0, caption, fontsize=9, color="black" if good else ACCENT, **style)
         for caption, good in zip(captions, right, strict=True)
     ]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # a box stands for a sign that no font here has
+    with any_sign():
         boxes = [text.get_window_extent(canvas.get_renderer()) for text in (heading, *labels)]
     (title_width, *widths), (title_height, *heights) = (
         [math.ceil(length) for length in lengths]
