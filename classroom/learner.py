@@ -12,6 +12,7 @@ from pathlib import Path
 
 from classroom import kernels, lessons, nursery
 from classroom.limits import Group
+from tutorial_utils import working
 
 SERVER = ["jupyterhub.singleuser", "jupyterlab.labapp", "ipykernel.kernelapp", "ipykernel.zmqshell", "ipywidgets"]
 PR_SET_DUMPABLE = 4
@@ -43,7 +44,7 @@ def become_server(
     os.environ.clear()
     os.environ.update(env)
     os.chdir(home)
-    lessons.copy_missing(Path(home))
+    working.bring(Path(home) / "notebooks")
     if plain:
         os.execv(sys.executable, [sys.executable, "-m", "jupyterhub.singleuser", *arguments])
     sys.argv = ["jupyterhub-singleuser", *arguments, *own_folders(home), *kernels.fork_kernels()]

@@ -1,30 +1,16 @@
-"""The lessons as the class needs them: a copy for each learner, and their imports for all."""
+"""What the lessons import, for all learners at once."""
 
 from __future__ import annotations
 
 import ast
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 
 import nbformat
 
-from tutorial_utils import files
+from tutorial_utils.working import LESSONS
 
-NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-COPIED = (".ipynb", ".yaml")
 APART = {"keras", "tensorflow"}  # TensorFlow starts threads, and Keras reads its backend from the learner's environment
-
-
-def copy_missing(home: Path) -> None:
-    """Give a learner each notebook, and each recipe that it reads, that is not there yet; leave the others alone."""
-    for original in sorted(NOTEBOOKS.rglob("*")):
-        place = Path("notebooks") / original.relative_to(NOTEBOOKS)
-        copy = home / place
-        if original.suffix in COPIED and not copy.exists() and not any(part.startswith(".") for part in place.parts):
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            with files.draft(copy) as partial:
-                partial.write_bytes(original.read_bytes())
 
 
 def import_all() -> None:
@@ -35,7 +21,7 @@ def import_all() -> None:
 
 
 def _imports() -> Iterator[str]:
-    for path in NOTEBOOKS.glob("*.ipynb"):
+    for path in LESSONS.glob("*.ipynb"):
         for cell in nbformat.read(path, as_version=4).cells:
             if cell.cell_type == "code":
                 yield from map(ast.unparse, filter(_shared, ast.walk(ast.parse(cell.source))))

@@ -22,15 +22,19 @@ from tutorial_utils import files
 
 TEACHER = "teacher"
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")  # it becomes the name of a folder and of a control group
+ALLOWED = "use a to z, then also digits, - and _, 31 at most"
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds over a wrong password, twice as many each time
 LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none is taken for another
 
 
 def read(path: Path) -> dict[str, str]:
-    """The class list: passwords by name. It is empty if there is none yet."""
-    if not path.exists():
-        return {}
-    return dict(line.split(maxsplit=1) for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    """The class list: passwords by name. It is empty if there is none yet; lines that are none cost no other."""
+    return _read(path)[0]
+
+
+def slips(path: Path) -> list[str]:
+    """A sentence for each line of the class list that lets nobody in, and is no heading."""
+    return _read(path)[1]
 
 
 def enrol(path: Path, names: list[str]) -> dict[str, str]:
@@ -40,14 +44,48 @@ def enrol(path: Path, names: list[str]) -> dict[str, str]:
         ValueError: a name cannot be used.
     """
     if unfit := [name for name in names if not NAME.fullmatch(name)]:
-        raise ValueError(f"{unfit[0]!r} cannot be a learner's name: use a to z, then also digits, - and _, 31 at most.")
+        raise ValueError(f"{unfit[0]!r} cannot be a learner's name: {ALLOWED}.")
     known = read(path)
     new = {name: new_password() for name in [*names, TEACHER] if name not in known}
-    lines = [f"{name} {password}\n" for name, password in (known | new).items()]
+    if path.exists():
+        path.chmod(0o600)  # an editor may have opened it
+    lines = [line for line in _lines(path) if line] + [f"{name} {password}" for name, password in new.items()]
     with files.draft(path) as partial:
         partial.touch(mode=0o600)
-        partial.write_text("".join(lines), encoding="utf-8")
+        partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return new
+
+
+def _read(path: Path) -> tuple[dict[str, str], list[str]]:
+    """Passwords by name, and what is wrong with which lines. A name's first line counts.
+
+    Headings are lines that begin with #, and "name password".
+    """
+    known, wrong = {}, []
+    for number, line in enumerate(_lines(path), 1):
+        name, *rest = line.split(maxsplit=1) or [""]
+        name, password = name.lower(), "".join(rest).strip()
+        if not name or name.startswith("#") or (name, password.lower()) == ("name", "password"):
+            continue
+        if not NAME.fullmatch(name):
+            wrong.append(f"{path}, line {number}: {name!r} cannot be a learner's name: {ALLOWED}.")
+        elif not password:
+            wrong.append(f"{path}, line {number}: {name} has no password: write one behind the name.")
+        elif name in known:
+            wrong.append(f"{path}, line {number}: {name} stands there twice: delete one of the lines.")
+        else:
+            known[name] = password
+    return known, wrong
+
+
+def _lines(path: Path) -> list[str]:
+    """What stands in the class list. A byte that is no text spoils its own line only."""
+    if not path.exists():
+        return []
+    try:
+        return files.edited_text(path).split("\n")
+    except ValueError:
+        return path.read_bytes().decode("utf-8", errors="replace").splitlines()
 
 
 def new_password() -> str:

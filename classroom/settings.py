@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tutorial_utils.assets import store
 
+PROXY = Path(__file__).parent / "node_modules" / "configurable-http-proxy" / "bin" / "configurable-http-proxy"
 UNITS = {"M": 2**20, "G": 2**30}
 
 

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
 from nbval.plugin import IPyNbCell
 
-from tutorial_utils.execution import heading_above
+from tutorial_utils import surroundings
+from tutorial_utils.execution import heading_above, known_places, obstacle
 
-# The stored outputs are those of `mini`, whatever a learner's shell is set to.
+# The stored outputs are those of `mini`, whatever a learner's shell and other tools are set to.
 os.environ["TUTORIAL_SCALE"] = "mini"
+surroundings.clear()
+
+PATTERNS = Path(__file__).with_name("nbval_sanitize.cfg")
+HERE = {re.escape(place) + r"(?:[\\/][\w.@+-]+)*[\\/]?": "PATH" for place in known_places()}
+"""Paths on this machine, which may have blanks in them, unlike those that a pattern finds."""
 
 OUTPUT_TIMEOUT = (
     60  # nbval gives up after 5 s without output, less than importing TensorFlow can take
@@ -22,10 +29,17 @@ OUTPUT_TIMEOUT = (
 REPORTED = ("torch", "transformers", "keras", "tensorflow", "diffusers", "nbval")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.option.nbval_sanitize_with = str(PATTERNS)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if isinstance(item, IPyNbCell):
-            item.output_timeout = OUTPUT_TIMEOUT
+    cells = [item for item in items if isinstance(item, IPyNbCell)]
+    obstacles = {path: obstacle(path) for path in {Path(item.path) for item in cells}}
+    for item in cells:
+        item.output_timeout = OUTPUT_TIMEOUT
+        if reason := obstacles[Path(item.path)]:
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -36,6 +50,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(f"the notebook stopped at {notebook.first_failure}")
     if "stderr" not in notebook.skip_compare:
         notebook.skip_compare += ("stderr",)
+        notebook.sanitize_patterns = HERE | notebook.sanitize_patterns
     if item.cell.execution_count is None and item.cell.source.strip():
         notebook.first_failure = item.name
         pytest.fail(
@@ -67,6 +82,14 @@ def machine() -> str:
     """Versions and device, which explain a difference in the last digits."""
     from tutorial_utils import runtime
 
-    versions = ", ".join(f"{name} {version(name)}" for name in REPORTED)
+    versions = ", ".join(map(with_version, REPORTED))
     python = f"Python {platform.python_version()}, {platform.machine()}"
     return f"{versions}; {python}, {runtime.device()}"
+
+
+def with_version(name: str) -> str:
+    """A package and its version; a light environment lacks some."""
+    try:
+        return f"{name} {version(name)}"
+    except PackageNotFoundError:
+        return f"no {name}"

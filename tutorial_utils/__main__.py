@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
+import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -15,12 +18,18 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tutorial_utils import runtime
+from tutorial_utils import failures, files, runtime, surroundings, working
 from tutorial_utils.assets import store
 from tutorial_utils.assets.copies import AssetError
 from tutorial_utils.assets.manifest import Asset
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Helpers of the video transformer notebooks.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Helpers of the video transformer notebooks.",
+    epilog="Exit status: 0 done; 1 not done, and said why; 2 no such command or option; 130 interrupted with Ctrl-C.",
+)
 assets_app = typer.Typer(no_args_is_help=True, help="The checkpoints and data sets of the lessons.")
 app.add_typer(assets_app, name="assets")
 sample_app = typer.Typer(no_args_is_help=True, help="Images and videos, generated into a folder.")
@@ -35,19 +44,33 @@ ScaleOption = Annotated[str | None, typer.Option("--scale", help="mini or full; 
 
 def stop(error: Exception | str) -> NoReturn:
     """End with one message and a non-zero exit status."""
-    complain(str(error))
+    complain(words(error))
     raise typer.Exit(1)
+
+
+def words(error: Exception | str) -> str:
+    """What an error says to a person."""
+    return failures.in_a_line(error) if isinstance(error, OSError) else str(error)
 
 
 def complain(message: str) -> None:
     """Print a message in red on stderr, a line of it as one line however narrow the terminal is."""
-    Console(stderr=True).print(message, style="red", markup=False, highlight=False, soft_wrap=True)
+    with contextlib.suppress(OSError):  # nobody can be told that nobody can be told
+        Console(stderr=True).print(message, style="red", markup=False, highlight=False, soft_wrap=True, emoji=False)
 
 
 def chosen_scale(option: str | None) -> runtime.Scale:
     """The scale from the command line or the environment."""
     try:
         return runtime.scale(option, "--scale")
+    except ValueError as error:
+        stop(error)
+
+
+def require_place(folder: Path, option: str = "--out") -> None:
+    """Stop unless results can be written to a folder: it is better to know before there are any."""
+    try:
+        files.require_place(folder, option)
     except ValueError as error:
         stop(error)
 
@@ -77,24 +100,31 @@ def run(
     in_place: Annotated[bool, typer.Option("--in-place", help="Store the new outputs in notebooks/.")] = False,
 ) -> None:
     """Execute notebooks at TUTORIAL_SCALE and summarise what they took."""
-    from tutorial_utils.execution import ROOT, find_notebooks
+    surroundings.clear()
+    from tutorial_utils.execution import ROOT, find_notebooks, obstacle
 
     if out.resolve() == ROOT / "notebooks":
         stop(f"--out {out} would overwrite the committed notebooks: use --in-place if that is what you want.")
     try:
         scale, paths = runtime.scale(), find_notebooks(names)
+        obstacles = {path: words for path in paths if (words := obstacle(path))}
     except ValueError as error:
         stop(error)
+    require_place(paths[0].parent if in_place else out)
     if in_place and scale != "mini":
         stop(f"TUTORIAL_SCALE={scale}: the notebooks are committed with the outputs of 'mini'; use --out instead.")
-    outcomes = [run_one(path, None if in_place else out) for path in paths]
+    if obstacles and names:
+        stop("\n".join(obstacles.values()))
+    for words in obstacles.values():
+        typer.echo(words)
+    outcomes = [run_one(path, None if in_place else out) for path in paths if path not in obstacles]
     summarise(outcomes)
     raise typer.Exit(1 if any(outcome.error for outcome in outcomes) else 0)
 
 
 def run_one(path: Path, out: Path | None):
     """Execute one notebook under a progress line; write its copies to `out`, or itself if that is None."""
-    from tutorial_utils.execution import execute, write_html, write_notebook
+    from tutorial_utils.execution import execute, hide_places, write_html, write_notebook
 
     with bar(path.stem, "cells") as progress:
         notebook, outcome = execute(path, progress)
@@ -102,6 +132,7 @@ def run_one(path: Path, out: Path | None):
         write_notebook(notebook, out / path.name)
         write_html(notebook, out / f"{path.stem}.html")
     elif not outcome.error:
+        hide_places(notebook)
         write_notebook(notebook, path)
     if outcome.error:
         console.print(f"{path.stem} stopped {outcome.error}", style="red", markup=False, highlight=False)
@@ -117,6 +148,45 @@ def summarise(outcomes: list) -> None:
     console.print(table)
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def lab(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Option(help="Where your copies are, or will be.")] = working.ROOT / "work",
+) -> None:
+    """JupyterLab on copies of the lessons that are yours to change. Other options are JupyterLab's own."""
+    surroundings.clear(keep_jupyter=True)
+    require_place(folder, "--folder")
+    for newer in working.bring(folder):
+        typer.echo(newer)
+    command = [sys.executable, "-m", "jupyterlab", str(folder)]  # the module: the script may not start, if it was moved
+    command += [*working.OFFLINE, "--ServerApp.kernel_spec_manager_class=tutorial_utils.execution.OwnKernels"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        command.append("--allow-root")  # as in a container; who is root knows it
+    raise typer.Exit(serve([*command, *context.args]))
+
+
+def serve(command: list[str]) -> int:
+    """Run a program that asks its own question at Ctrl-C, to its end: its status."""
+    process = subprocess.Popen(command)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return process.wait()
+
+
+@app.command()
+def reset(
+    lesson: Annotated[str, typer.Argument(help="The beginning of its name, such as 03.")],
+    folder: Annotated[Path, typer.Option(help="Where your copies are.")] = working.ROOT / "work",
+) -> None:
+    """Begin a lesson anew: a fresh copy of it, with yours kept beside it."""
+    require_place(folder, "--folder")
+    try:
+        kept = working.reset(folder, lesson)
+    except ValueError as error:
+        stop(error)
+    for fresh, former in kept.items():
+        typer.echo(f"{fresh} is new{f'; yours is {former.name} now' if former else ''}.")
+
+
 @app.command()
 def bundle(
     out: Annotated[Path, typer.Option(help="Folder to fill, on a stick or where the class's machines can read it.")],
@@ -130,11 +200,12 @@ def bundle(
     from tutorial_utils.assets import bundle as bundles
 
     chosen = chosen_scale(scale)
+    require_place(out)
     try:
         wanted = store.COURSE.choose(names or (), chosen)
         if obstacle := bundles.obstacle(wanted, out):
             stop(obstacle)
-        out.mkdir(parents=True, exist_ok=True)
+        files.make_shared(out)
         typer.echo(bundles.announcement(wanted, out))
     except (ValueError, OSError) as error:
         stop(error)
@@ -149,7 +220,7 @@ def bundle(
 
                 rehearse(asset, out / asset.folder_name)
         except (ValueError, OSError, AssetError) as error:
-            complain(str(error))
+            complain(words(error))
             outcome, failed = "[red]failed[/]", True
         table.add_row(asset.name, asset.size, outcome)
     console.print(table)
@@ -247,7 +318,8 @@ def sample_uvit(
 ) -> None:
     """Images by class (lesson 3). With several processes: accelerate launch -m tutorial_utils sample uvit ..."""
     chosen = chosen_scale(scale)
-    from tutorial_utils.sampling import by_class, shards
+    require_place(out)
+    from tutorial_utils.sampling import by_class, diffusion, shards
 
     runtime.quiet_libraries()
     given = {"steps": steps, "guidance_scale": guidance, "scheduler": scheduler}
@@ -255,6 +327,7 @@ def sample_uvit(
     first = shards.is_main_process()
     try:
         settings = replace(by_class.SETTINGS[chosen], **given)
+        diffusion.set_timesteps(diffusion.make_scheduler(settings.scheduler), settings.steps)
         network, vae, known = by_class.load(chosen)
         labels = [label for label in by_class.chosen_classes(classes, known) for _ in range(num)]
         with bar("sampling", "batches", shown=first) as progress:
@@ -276,14 +349,19 @@ def sample_latte(
 ) -> None:
     """Clips from sentences (lesson 4). With several processes: accelerate launch -m tutorial_utils sample latte ..."""
     chosen = chosen_scale(scale)
+    from tutorial_utils.figures import films
     from tutorial_utils.preflight import preflight as card_of
     from tutorial_utils.sampling import latte, latte_config, latte_model, shards
 
     runtime.quiet_libraries()
     first = shards.is_main_process()
     try:
+        with contextlib.suppress(FileNotFoundError):  # which the next line says better
+            config = working.lesson_file(config)
         wanted = latte_config.load_config(config, card_of("04", chosen).options)
         folder = out or wanted.out
+        require_place(folder)
+        films.ffmpeg()
         pipeline = latte_model.load_pipeline(wanted, chosen)
         with plain_warnings(latte.PromptWarning, shown=first):
             prompts = latte.encode(pipeline, wanted.prompts, wanted.negative_prompt)
@@ -337,14 +415,26 @@ def whereabouts(asset: Asset) -> str:
 
 def main() -> int:
     """Run the command line; a wrong command or option is one line, as every other mistake is."""
+    failures.any_encoding()
     try:
         status = app(standalone_mode=False) or 0
+        if sys.stdout:
+            sys.stdout.flush()  # what cannot be written is better found now than at Python's end
     except typer.TyperException as error:
         if message := error.format_message():  # empty where only the help is shown
             complain(f"{message} (--help shows what there is.)")
         return 2
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
+    except BrokenPipeError:  # whoever reads has seen enough, as head does
+        failures.nobody_listens()
+        return 1
+    except Exception as error:
+        if not failures.is_systems(error):
+            raise
+        failures.nobody_listens()
+        complain(failures.in_a_line(error))
+        return 1
     if status == INTERRUPTED:  # typer makes a status of Ctrl-C
         complain("Interrupted: what was finished is kept, and a download goes on from here next time.")
     return status

@@ -1,17 +1,42 @@
-"""`check`: a fact that a notebook states, and that a regression run asserts."""
+"""`check`: a fact that a notebook states. It is asserted where nobody watches, and reported to whoever is at work.
+
+Somebody who changes a number wants to see what comes of it, and a fact that is then untrue is the point of it. So in a
+notebook that a person has opened in Jupyter a fact that does not hold is a line in red, and the notebook goes on.
+"""
 
 from __future__ import annotations
 
 import operator
-from typing import Any
+import os
+from typing import Any, Literal
 
 import numpy as np
 
 MARK = "✓"
+CROSS = "✗"
+RED, PLAIN = "\x1b[31m", "\x1b[0m"
+
+UNTRUE: dict[str, str] = {}
+"""What was found instead, by the names of those facts that did not hold when they were last checked."""
 
 
 class CheckError(AssertionError):
     """A fact that did not hold. The message has the fact's name and both values."""
+
+
+def voice() -> Literal["strict", "report"]:
+    """How `check` speaks of a fact that does not hold: TUTORIAL_CHECKS says so, or else who runs the notebook.
+
+    Jupyter's server tells a kernel that somebody has opened which notebook that was for (JPY_SESSION_NAME); nbclient,
+    nbconvert and nbval do not.
+
+    Raises:
+        ValueError: TUTORIAL_CHECKS is neither "strict" nor "report".
+    """
+    asked = os.environ.get("TUTORIAL_CHECKS") or ("report" if os.environ.get("JPY_SESSION_NAME") else "strict")
+    if asked not in ("strict", "report"):
+        raise ValueError(f"TUTORIAL_CHECKS={asked!r} is unknown: choose strict (a wrong fact stops) or report.")
+    return asked
 
 
 def check(
@@ -24,7 +49,7 @@ def check(
     at_least: float | None = None,
     at_most: float | None = None,
 ) -> None:
-    """Assert a fact and print one line that is the same on every machine.
+    """State a fact, and print one line that is the same on every machine if it holds.
 
     The measured value is not printed, because the last digits differ between processors: show it in a cell of
     its own. Give `expected` (numbers, arrays or tensors compared within `atol + rtol * |expected|`, anything
@@ -35,22 +60,42 @@ def check(
         got: what was measured: a value, a numpy array or a tensor of any shape.
 
     Raises:
-        CheckError: the fact does not hold.
+        CheckError: the fact does not hold, and nobody is at work (see `voice`).
         ValueError: neither `expected` nor a bound was given.
     """
     if expected is None and at_least is None and at_most is None:
         raise ValueError(f"check({name!r}) has nothing to compare with: give expected, at_least or at_most.")
-    got = _plain(got)
-    if expected is not None:
-        expected = _plain(expected)
-        if not _agree(got, expected, rtol, atol):
-            tolerance = f" within rtol={rtol}, atol={atol}" if rtol or atol else ""
-            raise CheckError(f"{name}: got {_short(got)}, expected {_short(expected)}{tolerance}.")
+    found = _difference(_plain(got), _plain(expected), rtol, atol, at_least, at_most)
+    if not found:
+        UNTRUE.pop(name, None)
+        print(f"{MARK} {name}")
+    elif voice() == "strict":
+        raise CheckError(f"{name}: {found}.")
+    else:
+        UNTRUE[name] = found
+        print(f"{RED}{CROSS} {name}: {found}; your change made this fact untrue, or found something.{PLAIN}")
+
+
+def untrue() -> None:
+    """List the facts that do not hold any more, for the end of a notebook."""
+    if not UNTRUE:
+        print("Every fact that was checked holds.")
+    for name, found in UNTRUE.items():
+        print(f"{RED}{CROSS} {name}: {found}.{PLAIN}")
+
+
+def _difference(
+    got: Any, expected: Any, rtol: float, atol: float, at_least: float | None, at_most: float | None
+) -> str | None:
+    """What is other than stated, with both values; None if nothing is."""
+    if expected is not None and not _agree(got, expected, rtol, atol):
+        tolerance = f" within rtol={rtol}, atol={atol}" if rtol or atol else ""
+        return f"got {_short(got)}, expected {_short(expected)}{tolerance}"
     if at_least is not None and not (_has_order(got) and np.all(np.asarray(got) >= at_least)):
-        raise CheckError(f"{name}: got {_short(got)}, expected at least {at_least}.")
+        return f"got {_short(got)}, expected at least {at_least}"
     if at_most is not None and not (_has_order(got) and np.all(np.asarray(got) <= at_most)):
-        raise CheckError(f"{name}: got {_short(got)}, expected at most {at_most}.")
-    print(f"{MARK} {name}")
+        return f"got {_short(got)}, expected at most {at_most}"
+    return None
 
 
 def _plain(value: Any) -> Any:

@@ -5,25 +5,33 @@ A name that fits no notebook, and a file that is none, are a ValueError.
 
 from __future__ import annotations
 
+import ast
+import contextlib
+import importlib.util
 import re
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import psutil
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbclient.output_widget import OutputWidget
 from nbformat import NotebookNode
 
-from tutorial_utils import files, require
+from tutorial_utils import failures, files, require
 from tutorial_utils.checks import MARK
+from tutorial_utils.working import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -49,6 +57,46 @@ def find_notebooks(names: list[str] | None = None) -> list[Path]:
     return [path for path in every if path.name.startswith(tuple(names))]
 
 
+def obstacle(path: Path) -> str:
+    """What keeps a notebook from running here: packages that it imports and a light environment lacks; or nothing."""
+    code = [cell.source for cell in read_notebook(path).cells if cell.cell_type == "code"]
+    if lacking := sorted({name for source in code for name in _imported(source) if not _is_here(name)}):
+        return f"{path.stem} needs what is not installed here: {', '.join(lacking)}. `make LIGHT=0` installs it."
+    return ""
+
+
+def _imported(source: str) -> set[str]:
+    """The packages that a cell imports whatever happens."""
+    try:
+        statements = ast.parse(source).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # a magic of IPython's, or no code
+        return set()
+    names = [name.name for one in statements if isinstance(one, ast.Import) for name in one.names]
+    names += [one.module for one in statements if isinstance(one, ast.ImportFrom) and not one.level]
+    return {name.partition(".")[0] for name in names}
+
+
+def _is_here(package: str) -> bool:
+    return package in sys.modules or importlib.util.find_spec(package) is not None
+
+
+def client_for(notebook: NotebookNode, folder: Path, **options: Any) -> NotebookClient:
+    """What runs a notebook's cells in a kernel of its own, which starts in `folder`; `options` as NotebookClient's."""
+    client = NotebookClient(
+        notebook,
+        timeout=None,
+        kernel_name="python3",
+        kernel_manager_class=OwnKernel,
+        record_timing=False,
+        coalesce_streams=True,  # or a busy machine stores a printed line in two pieces
+        extra_arguments=["--log-level=ERROR"],  # a hint on encrypting loopback connections helps no learner
+        resources={"metadata": {"path": str(folder)}},
+        **options,
+    )
+    client.widget_registry = {"@jupyter-widgets/output": {"OutputModel": SilentOutput}}
+    return client
+
+
 def execute(path: Path, progress: Callable[[int, int], None]) -> tuple[NotebookNode, Outcome]:
     """Run every cell of a notebook in a fresh kernel, stopping at the first error.
 
@@ -59,6 +107,9 @@ def execute(path: Path, progress: Callable[[int, int], None]) -> tuple[NotebookN
         The notebook with its outputs, without widget state; and what it took.
     """
     notebook = read_notebook(path)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":  # what an earlier run left is no result of this one, should it stop
+            cell.outputs, cell.execution_count = [], None
     total, done, at = sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in notebook.cells), 0, 0
 
     def begin(cell: NotebookNode, cell_index: int) -> None:
@@ -70,17 +121,7 @@ def execute(path: Path, progress: Callable[[int, int], None]) -> tuple[NotebookN
         done += 1
         progress(done, total)
 
-    client = NotebookClient(
-        notebook,
-        timeout=None,
-        kernel_name="python3",
-        record_timing=False,
-        extra_arguments=["--log-level=ERROR"],  # a hint on encrypting loopback connections helps no learner
-        resources={"metadata": {"path": str(path.parent)}},
-        on_cell_start=begin,
-        on_cell_executed=count,
-    )
-    client.widget_registry = {"@jupyter-widgets/output": {"OutputModel": SilentOutput}}
+    client = client_for(notebook, path.parent, on_cell_start=begin, on_cell_executed=count)
     started, error = time.perf_counter(), ""
     with PeakMemory() as memory:
         try:
@@ -89,9 +130,25 @@ def execute(path: Path, progress: Callable[[int, int], None]) -> tuple[NotebookN
             error = f"under '{heading_above(notebook, at)}': {failure.ename}: {failure.evalue}"
         except DeadKernelError:
             error = f"under '{heading_above(notebook, at)}': the kernel died, as it does when memory runs out"
+        except RuntimeError as failure:
+            error = f"before its first cell: {require.shortened(failure, 200)}"
     strip_widgets(notebook)
     seconds = time.perf_counter() - started
     return notebook, Outcome(path.stem, seconds, memory.peak / 1e9, count_facts(notebook), error)
+
+
+class OwnKernels(KernelSpecManager):
+    """The kernel of this very Python under the name python3, whatever other kernels are on Jupyter's path."""
+
+    def _kernel_dirs_default(self) -> list[str]:
+        return []
+
+
+class OwnKernel(AsyncKernelManager):
+    """Starts it."""
+
+    def _kernel_spec_manager_default(self) -> OwnKernels:
+        return OwnKernels()
 
 
 def _execute(client: NotebookClient) -> None:
@@ -116,9 +173,11 @@ def _execute(client: NotebookClient) -> None:
 def read_notebook(path: Path) -> NotebookNode:
     """A notebook in the present format."""
     try:
-        notebook = nbformat.read(path, as_version=4)
+        notebook = nbformat.reads(files.edited_text(path), as_version=4)
         nbformat.validate(notebook)
     except Exception as error:  # those of files, of JSON, and of every version of the format
+        if failures.is_memory(error):
+            raise
         reason = require.shortened(error, 200) or type(error).__name__
         raise ValueError(f"{path} could not be read as a notebook: {reason}") from error
     return notebook
@@ -191,6 +250,23 @@ def strip_widgets(notebook: NotebookNode) -> None:
             cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
 
 
+def known_places() -> list[str]:
+    """Folders of this machine that an output may name, the longest first."""
+    places = [ROOT, Path(tempfile.gettempdir())]
+    with contextlib.suppress(RuntimeError):  # there is no home
+        places.append(Path.home())
+    return sorted({str(place) for place in places if len(place.parts) > 1}, key=len, reverse=True)
+
+
+def hide_places(notebook: NotebookNode) -> None:
+    """Leave only "…" of where a notebook was executed: nobody else's folders have these names."""
+    places = re.compile(rf"(?:{'|'.join(map(re.escape, known_places()))})(?=([\\/])?)")
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
+        for texts in (output, output.get("data", {})):
+            for kind in texts.keys() & {"text", "text/plain", "text/html"}:
+                texts[kind] = places.sub(lambda end: "…" if end[1] else "…/", texts[kind])
+
+
 def write_notebook(notebook: NotebookNode, path: Path) -> None:
     """Write a notebook, as a whole or not at all."""
     _write_whole(path, nbformat.writes(notebook) + "\n")
@@ -200,7 +276,8 @@ def write_html(notebook: NotebookNode, path: Path) -> None:
     """Write a page that needs no network, likewise: pictures inside, and no scripts from elsewhere."""
     from nbconvert import HTMLExporter
 
-    exporter = HTMLExporter(template_name="classic", embed_images=True)
+    left_out = {"enabled": True, "remove_cell_tags": ["remove-cell"]}  # what only a kernel needs
+    exporter = HTMLExporter(template_name="classic", embed_images=True, config={"TagRemovePreprocessor": left_out})
     page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": path.stem}})
     page = re.sub(r"<script\b.*?</script>", "", page, flags=re.DOTALL)  # all of them for things we do without
     _write_whole(path, page)

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import psutil
 
-from tutorial_utils import runtime
-from tutorial_utils.assets import copies, manifest, store
+from tutorial_utils import files, runtime
+from tutorial_utils.assets import manifest, store
 
 LESSONS = Path(__file__).with_name("lessons.toml")
 
@@ -111,7 +111,7 @@ class Card:
 
 @functools.cache
 def _table() -> dict[str, dict]:
-    return tomllib.loads(LESSONS.read_text(encoding="utf-8"))
+    return tomllib.loads(files.edited_text(LESSONS))
 
 
 def lessons(start: str | None = None) -> list[str]:
@@ -188,7 +188,7 @@ def _needs(memory_gb: float, least_gpu_gb: float, gpu_gb: float, missing: Sequen
     if least_gpu_gb:
         needs.append(Need("GPU memory", least_gpu_gb, gpu_gb))
     if missing:
-        free = copies.free_bytes(store.COURSE.destination(missing[0]).folder)
+        free = files.free_bytes(store.COURSE.destination(missing[0]).folder)
         size_gb = sum(asset.size_bytes for asset in missing) / 1e9
         needs.append(Need("disk", round(size_gb * 1.1, 2), free / 1e9))
     return needs

@@ -5,8 +5,11 @@ Every function here raises a ValueError that names the argument, what it is and 
 
 from __future__ import annotations
 
+import difflib
 import math
 import operator
+import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,6 +20,15 @@ UNIT = (0.0, 1.0)
 
 FINITE = (-math.inf, math.inf)
 """Bounds of anything that is a number at all."""
+
+LONGEST_LINE = 500
+"""Characters of a reason. What is longer lists something, such as the thousand weights of another network."""
+
+LONGEST_WORD = 50
+"""Characters of an unknown word that are compared with the known ones."""
+
+ALIKE = 0.7
+"""From this likeness on, of 1, a name may be what an unknown word means: one letter of four may be another."""
 
 SLACK = 1e-3
 """So far beyond its bounds a float may be, for resampling and half precision round."""
@@ -34,7 +46,7 @@ def floats(
         least: how large N must be; 0 allows for an empty batch.
         within: bounds of the values, none of which may then be infinite or NaN; None if they may be anything.
     """
-    _require_layout(name, values, layout, least, "floats", values.is_floating_point())
+    _require_layout(name, values, layout, least, "floats", ("torch.float", "torch.bfloat"))
     if within is None or not values.numel() or unreadable(values):
         return
     low, high = (bound.item() for bound in values.aminmax())  # NaN if there is one anywhere
@@ -46,8 +58,7 @@ def floats(
 
 def integers(name: str, values: Tensor, layout: str, *, least: int = 0, within: tuple[int, int] | None = None) -> None:
     """As `floats`, a ValueError for anything but whole numbers: labels, indices and corners."""
-    is_whole = str(values.dtype).startswith(("torch.int", "torch.uint"))
-    _require_layout(name, values, layout, least, "whole numbers", is_whole)
+    _require_layout(name, values, layout, least, "whole numbers", ("torch.int", "torch.uint"))
     if within is None or not values.numel() or unreadable(values):
         return
     low, high = (bound.item() for bound in values.aminmax())
@@ -74,17 +85,45 @@ def whole(name: str, value: int, least: int, most: int | None = None) -> int:
     return number
 
 
+def meant(word: object, known: Iterable[str]) -> str:
+    """ " Did you mean ...?" with the names among `known` that are most like an unknown word; empty if none is."""
+    text = str(word).casefold().strip()
+    alike = {name: max(_likeness(text[:LONGEST_WORD], part) for part in _parts(name)) for name in known}
+    same = [name for name in alike if name.casefold() == text]
+    best = same or [name for name in sorted(alike, key=alike.get, reverse=True) if alike[name] >= ALIKE][:3]
+    return f" Did you mean {' or '.join(map(repr, best))}?" if best else ""
+
+
+def _parts(name: str) -> list[str]:
+    """A name and its words, in small letters."""
+    return [name.casefold(), *re.findall(r"\w+", name.casefold().replace("_", " "))]
+
+
+def _likeness(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, one, other).ratio()
+
+
 def shortened(message: object, width: int = 300) -> str:
-    """A message on one line, of at most so many characters: libraries can have a thousand lines to say."""
-    line = " ".join(str(message).split())
-    return line if len(line) <= width else f"{line[: width - 1]}…"
+    """A message on one line: libraries can have a thousand lines to say, and the last of them says why.
+
+    If it has more than `width` characters, it is cut after its beginning. Its last line is kept whole, if that has less
+    than `LONGEST_LINE`; and of a message in a single line as much of its end as of its beginning.
+    """
+    lines = [" ".join(line.split()) for line in str(message).splitlines() if line.strip()]
+    whole = " ".join(lines)
+    if len(whole) <= width:
+        return whole
+    end = lines[-1] if len(lines) > 1 and len(lines[-1]) <= LONGEST_LINE else whole[-(width // 2) :]
+    return f"{whole[: max(width // 2, width - len(end)) - 3].rstrip()} … {end.lstrip()}"
 
 
-def _require_layout(name: str, values: Tensor, layout: str, least: int, kind: str, is_kind: bool) -> None:
+def _require_layout(name: str, values: Tensor, layout: str, least: int, kind: str, dtypes: tuple[str, ...]) -> None:
     axes = layout.split()
-    if not is_kind or not _fits(tuple(values.shape), axes, least):
-        some = f", with N at least {least}" if least else ""
-        raise ValueError(f"{name} are {values.dtype} {tuple(values.shape)}: {kind} ({', '.join(axes)}) are due{some}.")
+    due = f"{kind} ({', '.join(axes)}) are due{f', with N at least {least}' if least else ''}"
+    if not hasattr(values, "is_floating_point"):
+        raise ValueError(f"{name} are a {type(values).__name__} and no tensor: {due}, and torch.tensor makes them one.")
+    if not str(values.dtype).startswith(dtypes) or not _fits(tuple(values.shape), axes, least):
+        raise ValueError(f"{name} are {values.dtype} {tuple(values.shape)}: {due}.")
 
 
 def _fits(shape: tuple[int, ...], axes: list[str], least: int) -> bool:

@@ -49,7 +49,7 @@ for cell in read_notebook(find_notebooks(["02"])[0]).cells:
         exec(cell.source, lesson)
     if "def compiled(" in cell.source:
         break
-model = lesson["compiled"]("joint", lesson["NOTES"])
+model = lesson["compiled"](lesson["NOTES"])
 volumes = lesson["pipeline"]([part[:256] for part in lesson["data"].train], lesson["NOTES"], training=True)
 
 def work():

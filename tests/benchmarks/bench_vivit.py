@@ -14,10 +14,9 @@ from pathlib import Path
 from statistics import mean, median
 from types import ModuleType
 
-from definitions import definitions
 from timing import headline
 from tutorial_utils.datasets.organmnist3d import organmnist3d
-from tutorial_utils.execution import ROOT
+from tutorial_utils.recipes.vivit import load_lesson
 
 import numpy as np
 
@@ -30,14 +29,7 @@ def main() -> None:
     options = parser.parse_args()
     data = organmnist3d()
     with tempfile.TemporaryDirectory() as folder:
-        lesson = definitions(
-            ROOT / "notebooks" / "02_vivit_organmnist3d.ipynb",
-            data=data,
-            example=data.train[0][0],
-            checkpoints=Path(folder),
-        )
-        lesson.PATIENCE = 10_000  # every epoch, so that both have their chance
-        lesson.warnings.filterwarnings("ignore", "tubelet=")
+        lesson = load_lesson(data, Path(folder))
         print(f"{data.about}; backend: {lesson.keras.backend.backend()}")
         measured = [measure(lesson, seed, options.epochs) for seed in range(options.seeds)]
     summarise(measured)
@@ -46,9 +38,11 @@ def main() -> None:
 def measure(lesson: ModuleType, seed: int, epochs: int | None) -> dict[str, np.ndarray]:
     """Both recipes with one seed: seconds per epoch, seconds to the first one's last validation accuracy, test."""
     goal, results = None, {}
-    for name, recipe in (("original", lesson.NOTES), ("better", lesson.IMPROVED)):
-        recipe = replace(recipe, seed=seed, epochs=epochs or recipe.epochs)
-        model, history, seconds = lesson.train("joint", recipe)
+    recipes = ("original", lesson.NOTES), ("better", lesson.IMPROVED)
+    for (name, recipe), in_full in zip(recipes, lesson.EPOCHS["full"], strict=True):
+        count = epochs or in_full
+        recipe = replace(recipe, seed=seed, epochs=count, patience=count)  # so that both have their chance
+        model, history, seconds = lesson.train(recipe)
         accuracy = np.array(history["val_accuracy"])
         goal = accuracy[-1] if goal is None else goal
         reached = seconds[int(np.argmax(accuracy >= goal))] if (accuracy >= goal).any() else np.inf

@@ -43,6 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--skip-lessons", action="store_true")
     options = parser.parse_args()
+    files.require_place(REPORT.parent, "the report")
     where = runtime.device()
     if where.type != "cuda":
         sys.exit("There is no CUDA GPU here that this PyTorch can use.")

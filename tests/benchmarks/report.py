@@ -52,6 +52,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer seeds, samples and prompts")
     parser.add_argument("--out", type=Path, default=REPORT)
     options = parser.parse_args()
+    files.require_place(options.out.parent, "--out")  # an hour or two is to be written there
     rows = [*notebooks(), *imports(), *headlines(options.quick)]
     table = "\n".join(f"| {what} | {value} |" for what, value in rows)
     command = " ".join([".venv/bin/python tests/benchmarks/report.py", *(["--quick"] * options.quick)])

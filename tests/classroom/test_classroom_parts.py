@@ -7,6 +7,7 @@ import secrets
 import signal
 import socket
 import stat
+import subprocess
 import sys
 
 import pytest
@@ -72,18 +73,6 @@ def test_a_name_that_would_make_no_folder_is_refused(tmp_path, name):
     assert not (tmp_path / "passwords").exists()
 
 
-def test_a_learner_gets_the_lessons_once(tmp_path):
-    lessons.copy_missing(tmp_path)
-    own, other = (tmp_path / "notebooks" / name for name in ("01_vit_inference.ipynb", "03_uvit_sampling.ipynb"))
-    assert own.read_bytes() == (lessons.NOTEBOOKS / own.name).read_bytes()
-    own.write_text("mine")
-    other.unlink()
-    lessons.copy_missing(tmp_path)
-    assert own.read_text() == "mine"
-    assert other.exists()
-    assert not [*tmp_path.rglob("*.py"), *tmp_path.rglob(".*")]
-
-
 def test_shared_imports_leave_tensorflow_to_the_learner():
     statements = set(lessons._imports())
     assert {"import torch", "import numpy as np"} <= statements
@@ -128,9 +117,10 @@ def test_limits_that_cannot_be_set_are_an_error(tmp_path):
 def test_the_highest_closed_folder_on_the_way_is_found(tmp_path):
     needed = tmp_path / "open" / "closed" / "inner" / "needed"
     needed.mkdir(parents=True)
+    tmp_path.chmod(0o755)
     (tmp_path / "open" / "closed").chmod(0o700)
     (tmp_path / "open" / "closed" / "inner").chmod(0o700)
-    above = doors.first_closed(tmp_path)  # pytest's own folder is closed, too
+    above = doors.first_closed(tmp_path)  # pytest's own folder may be closed, too
     assert doors.first_closed(needed) == (above or (tmp_path / "open" / "closed"))
 
 
@@ -209,3 +199,41 @@ def test_the_nursery_refuses_to_have_children_with_a_thread_beside_it():
         nursery.settle()
     stop.set()
     thread.join()
+
+
+@pytest.fixture
+def start():
+    """The module that starts the class."""
+    return pytest.importorskip("classroom.__main__", reason="the hub is not installed: make classroom")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.1:http", "127.0.0.1:99999", "no.such.host.invalid:8000"])
+def test_an_address_at_which_nobody_can_listen_is_named_before_anything_starts(start, monkeypatch, address):
+    monkeypatch.setenv("CLASSROOM_ADDRESS", address)
+    with pytest.raises(start.StartError, match=f"CLASSROOM_ADDRESS={address} cannot be used"):
+        start.check_address(settings.read())
+
+
+def test_an_address_that_is_taken_is_named(start, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setenv("CLASSROOM_ADDRESS", f"127.0.0.1:{taken.getsockname()[1]}")
+        with pytest.raises(start.StartError, match="Address already in use"):
+            start.check_address(settings.read())
+
+
+def test_a_certificate_that_is_none_is_named(start, monkeypatch, tmp_path):
+    for name in ("certificate.pem", "key.pem"):
+        (tmp_path / name).touch()
+    monkeypatch.setenv("CLASSROOM_STATE", str(tmp_path))
+    monkeypatch.setenv("CLASSROOM_ADDRESS", "127.0.0.1:0")
+    with pytest.raises(start.StartError, match="The certificate cannot be used"):
+        start.check_address(settings.read())
+
+
+def test_a_proxy_that_is_not_there_is_installed_whatever_npm_has_noted(start, monkeypatch, tmp_path):
+    asked = []
+    done = subprocess.CompletedProcess([], 0)
+    monkeypatch.setattr(start, "npm", lambda command, **options: asked.append(command) or done)
+    monkeypatch.setattr(settings, "PROXY", tmp_path / "absent")
+    start.install_proxy()
+    assert len(asked) == 1

@@ -4,6 +4,45 @@ from __future__ import annotations
 
 from tutorial_utils.execution import find_notebooks, read_notebook
 
+SMALLER = {
+    "01": {
+        "10_000 if": "2_500 if",
+        "at_least=0.93,": "at_least=0.9,",
+        '2000 if scale == "mini" else 10': '400 if scale == "mini" else 10',
+    },
+    "02": {
+        "data = organmnist3d()": "data = organmnist3d()\nparts = {'train': 200, 'val': 60, 'test': 150}\n"
+        "parts = {part: tuple(one[:n] for one in getattr(data, part)) for part, n in parts.items()}\n"
+        "data = replace(data, **parts)",
+        '"mini": (12, 24)': '"mini": (2, 2)',
+        "(8,             2)": "(2, 2)",
+        '"epochs": 7,': '"epochs": 1,',
+    },
+    "03": {
+        "per_class = 8": "per_class = 1",
+        "many = 200": "many = 40",
+        "many_steps = 200": "many_steps = 80",
+    },
+    "04": {
+        "draw_scenes(16,": "draw_scenes(8,",
+        "guidance = [1.0, 3.0, 6.0, 12.0]": "guidance = [3.0]",
+        '("ddim", 4),\n        ("ddim", 12),\n        ("dpm-multi", 4),\n        ("dpm-multi", 8),\n': "",
+    },
+}
+"""What makes the cells of each lesson quick: texts that stand there once, and what is put in their place."""
+
+SMALLER_JUDGING = {
+    "01": {},
+    "02": {},
+    "03": {
+        "count = 1000": "count = 200",
+        'real[:4000]),\n        "generated"': 'real[:500]),\n        "generated"',
+        "drawn, real[:4000]": "drawn, real[:500]",
+    },
+    "04": {"draw_scenes(40,": "draw_scenes(8,"},
+}
+"""What the last sections of the lessons that sample are changed by."""
+
 
 def sections(lesson: str, changes: dict[str, str], until: str = "") -> list[dict[int, str]]:
     """The code cells of each section of a lesson, by their numbers.
@@ -15,10 +54,7 @@ def sections(lesson: str, changes: dict[str, str], until: str = "") -> list[dict
     """
     cells = read_notebook(find_notebooks([lesson])[0]).cells
     sources = {number: cell.source for number, cell in enumerate(cells) if cell.cell_type == "code"}
-    for old, new in changes.items():
-        places = [number for number, source in sources.items() if source.count(old)]
-        assert len(places) == 1 and sources[places[0]].count(old) == 1, f"{old!r} stands in the cells {places}"
-        sources[places[0]] = sources[places[0]].replace(old, new)
+    replace(sources, changes)
     if until:
         cells = cells[: next(number for number, cell in enumerate(cells) if until in cell.source)]
     found: list[dict[int, str]] = [{}]
@@ -28,6 +64,14 @@ def sections(lesson: str, changes: dict[str, str], until: str = "") -> list[dict
         elif number in sources:
             found[-1][number] = sources[number]
     return found
+
+
+def replace(sources: dict[int, str], changes: dict[str, str]) -> None:
+    """Put the texts of `changes`, each of which must stand there once, in their place in the cells' sources."""
+    for old, new in changes.items():
+        places = [number for number, source in sources.items() if source.count(old)]
+        assert len(places) == 1 and sources[places[0]].count(old) == 1, f"{old!r} stands in the cells {places}"
+        sources[places[0]] = sources[places[0]].replace(old, new)
 
 
 def run(lesson: str, changes: dict[str, str], until: str = "", again: bool = False) -> None:

@@ -2,7 +2,7 @@
 
 import cells
 import pytest
-from test_lessons import SMALLER, SMALLER_JUDGING
+from cells import SMALLER, SMALLER_JUDGING
 
 pytestmark = pytest.mark.usefixtures("at_the_lessons")
 

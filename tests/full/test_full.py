@@ -17,14 +17,14 @@ import small
 
 from tutorial_utils.assets import store
 from tutorial_utils.assets.manifest import MANIFEST
-from tutorial_utils.execution import execute, find_notebooks
+from tutorial_utils.execution import execute, find_notebooks, obstacle
 
 pytestmark = pytest.mark.full
 
 HERE = Path(__file__).parent
 
 SHORTER = {
-    "02_vivit_organmnist3d.ipynb": [("epochs: int = 60", "epochs: int = 3"), ("epochs=120", "epochs=3")],
+    "02_vivit_organmnist3d.ipynb": [(r"\"full\": (60, 120)", r"\"full\": (3, 3)")],
     "configs/latte_full.yaml": [
         ("steps: 50", "steps: 3"),
         ("height: 512", f"height: {small.LATTE_SIDE}"),
@@ -37,7 +37,7 @@ SMALLER = {
         ("by_class.SETTINGS[scale]", "diffusion.Settings('dpm-single', 6, 4.0)"),
         (r"per_class = 8 if scale == \"mini\" else 4", "per_class = 1"),
         (r"many = 200 if scale == \"mini\" else 32", "many = 16"),
-        (r"solve(\"dpm-single\", 200)", r"solve(\"dpm-single\", 60)"),
+        ("many_steps = 200", "many_steps = 60"),
     ],
     "04_latte_video_generation.ipynb": [("guidance = [1.0, 3.0, 6.0, 12.0]", "guidance = [1.0, 3.0]")],
 }
@@ -162,8 +162,10 @@ def run(classroom, hub, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("lesson", [path.stem for path in find_notebooks()])
 def test_every_cell_runs_on_what_was_downloaded(lesson, classroom, run):
+    if reason := obstacle(classroom / "notebooks" / f"{lesson}.ipynb"):
+        pytest.skip(reason)
     notebook = run(classroom / "notebooks" / f"{lesson}.ipynb")
-    card = notebook.cells[1].outputs[0]["data"]["text/plain"]
+    card = next(cell for cell in notebook.cells if cell.get("outputs")).outputs[0]["data"]["text/plain"]
     assert "full, about" in card and "to download" in card
 
 

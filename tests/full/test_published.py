@@ -93,6 +93,8 @@ def test_clips_longer_than_what_is_decoded_at_once_are_decoded_in_parts(folders,
 
 @pytest.mark.parametrize("name", dry_run.REHEARSALS)
 def test_what_is_sound_passes_a_dry_run_which_reads_no_weights(folders, name, tmp_path):
+    if name not in folders:
+        pytest.skip("a light environment has nothing to read it with")
     shutil.copytree(folders[name], tmp_path / name, ignore=shutil.ignore_patterns("*.safetensors"))
     dry_run.rehearse(store.COURSE.find(name, "full"), tmp_path / name)
 

@@ -10,11 +10,12 @@ import nbformat
 from leaks import leaks
 from nbformat import NotebookNode
 
+from tutorial_utils import links
 from tutorial_utils.checks import MARK
 from tutorial_utils.execution import WIDGET, count_facts
 
 MAX_MB = 3.0
-MAX_MB_TOGETHER = 8.0
+MAX_MB_TOGETHER = 12.0
 MIN_FACTS = 8
 MAX_IGNORED = 1 / 3
 MAX_LINES = 20
@@ -32,6 +33,9 @@ def problems(path: Path) -> list[str]:
         found.append("its text shows a picture from the network")
     if notebook.metadata.get("kernelspec", {}).get("name") != "python3":
         found.append("the kernelspec is not python3")
+    first = links.cell(path.stem, links.repository())
+    if [cell.source for cell in notebook.cells if cell.get("id") == links.LAUNCH] not in ([], [first]):
+        found.append("its first code cell is not the one of this repository: run python -m tutorial_utils.links")
     if "widgets" in notebook.metadata:
         found.append("it stores widget state")
     if path.stat().st_size > MAX_MB * 2**20:

@@ -22,8 +22,9 @@ def leaks(sources: list[str]) -> list[str]:
     outside_loops: set[str] = set()
     tables = [symtable.symtable(source, "cell", "exec") for source in sources]
     for number, (source, table) in enumerate(zip(sources, tables, strict=True), 1):
-        looped = _bound_by_loops(source)
-        for name in {one.get_name() for one in table.get_symbols() if one.is_assigned() or one.is_imported()}:
+        looped, inner = _bound_by_loops(source), _bound_by_comprehensions(source)
+        names = {one.get_name() for one in table.get_symbols() if one.is_assigned() or one.is_imported()}
+        for name in names - inner:
             bound.setdefault(name, []).append(number)
             if name not in looped:
                 outside_loops.add(name)
@@ -32,8 +33,8 @@ def leaks(sources: list[str]) -> list[str]:
         for name, cells in bound.items()
         if len(cells) > 1 and name in outside_loops - BOUND_ANEW.keys()
     ]
-    for number, table in enumerate(tables, 1):
-        used = set(_used(table))
+    for number, (source, table) in enumerate(zip(sources, tables, strict=True), 1):
+        used = set(_used(table)) - _bound_by_comprehensions(source)
         early = [name for name in sorted(used & bound.keys()) if bound[name][0] > number]
         found += [f"code cell {number} uses {name}, which cell {bound[name][0]} defines" for name in early]
     return found
@@ -48,6 +49,14 @@ def _bound_by_loops(source: str) -> set[str]:
     targets = {id(node) for loop in nodes if isinstance(loop, ast.For) for node in ast.walk(loop.target)}
     stored = [node for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
     return {node.id for node in stored} - {node.id for node in stored if id(node) not in targets}
+
+
+def _bound_by_comprehensions(source: str) -> set[str]:
+    """What nothing but comprehensions bind in a cell: since Python 3.12, its table of symbols has these names, too."""
+    tree = ast.parse(source)
+    targets = {name for node in ast.walk(tree) if isinstance(node, ast.comprehension) for name in ast.walk(node.target)}
+    outside = {node.id for node in _outside_of_scopes(tree) if isinstance(node, ast.Name)}
+    return {node.id for node in targets if isinstance(node, ast.Name)} - outside
 
 
 def _outside_of_scopes(node: ast.AST) -> Iterator[ast.AST]:

@@ -56,7 +56,7 @@ def nbval(path: Path) -> subprocess.CompletedProcess:
         "-c",
         "/dev/null",
     ]
-    command += [f"--rootdir={path.parent}", f"--nbval-sanitize-with={path.parent / 'nbval_sanitize.cfg'}", str(path)]
+    command += [f"--rootdir={path.parent}", str(path)]
     return subprocess.run(command, capture_output=True, text=True, cwd=path.parent, check=False)
 
 

@@ -1,15 +1,28 @@
 """The committed notebooks are executed, clean and small."""
 
+import nbformat
 import pytest
 from hygiene import MAX_MB_TOGETHER, problems
 from leaks import leaks
 
+from tutorial_utils import links
 from tutorial_utils.execution import find_notebooks
 
 
 @pytest.mark.parametrize("path", find_notebooks(), ids=lambda path: path.stem)
 def test_notebook_is_clean(path):
     assert problems(path) == []
+
+
+@pytest.mark.parametrize("path", find_notebooks(), ids=lambda path: path.stem)
+def test_a_lesson_begins_with_the_cell_that_fetches_the_course_from_the_address_in_pyproject(path, tmp_path):
+    notebook = nbformat.read(path, as_version=4)
+    first = notebook.cells[1]
+    assert (first.id, first.source) == (links.LAUNCH, links.cell(path.stem, links.repository()))
+    links.put_cell(notebook, links.cell(path.stem, "https://github.com/somebody/else"))
+    nbformat.write(notebook, tmp_path / path.name)
+    (problem,) = problems(tmp_path / path.name)
+    assert "is not the one of this repository" in problem
 
 
 def test_notebooks_together_are_small():

@@ -19,6 +19,9 @@ MODULES = [
 
 WITHOUT = {
     "it takes nothing from its caller": [
+        "checks.untrue",
+        "checks.voice",
+        "figures.plotting.any_sign",
         "openmp.set_up",
         "runtime.cores",
         "runtime.quiet_libraries",
@@ -34,11 +37,27 @@ WITHOUT = {
         "assets.store.Store.choose",
         "assets.store.Store.copies",
         "assets.store.Store.present",
-        "assets.store.user_cache",
         "files.size_of",
         "preflight.to_come",
     ],
-    "it is tried with what calls it": ["sampling.sampler.Sampler.fill"],
+    "it runs the lessons' cells, which have tests of their own": ["definitions", "execution.client_for"],
+    "it is tried with what calls it": ["require.unreadable", "sampling.sampler.Sampler.fill"],
+    "it is about what a machine does to us, and tests/field walks over all the places that it holds for": [
+        "execution.hide_places",
+        "execution.known_places",
+        "failures",
+        "figures.plotting.LessonFigure.draw",
+        "figures.films",
+        "files.alone",
+        "files.digest",
+        "files.draft_folder",
+        "files.make_shared",
+        "files.nearest",
+        "files.open_to_all",
+        "files.require_place",
+        "surroundings",
+        "working",
+    ],
     "it is for dry runs, which have tests of their own": [
         "networks.uvit.on_disk",
         "sampling.dry_run",
@@ -52,7 +71,8 @@ WITHOUT = {
         "networks.uvit.UViT.unpatchify",
     ],
     "a library calls it, or has made it": ["execution.SilentOutput.sync_state", "figures.plotting.LessonFigure.set"],
-    "it runs before this library is installed": ["bootstrap"],
+    "it runs before this library is installed": ["bootstrap", "installer", "launch"],
+    "it writes this repository's own files, and is tested on them": ["links"],
     "it is a command, and tested as one": ["__main__"],
 }
 

@@ -17,6 +17,7 @@ from strategies import REFUSED, attempt, texts
 
 from tutorial_utils.datasets import images
 from tutorial_utils.figures import controls, plotting, video
+from tutorial_utils.measures.intervals import Rate
 from tutorial_utils.sampling import latte
 
 few = settings(max_examples=6)  # a figure takes a tenth of a second
@@ -91,6 +92,14 @@ def test_any_four_lines_and_bars_are_shown(lines, points):
         attempt(plotting.show_curves, {name: (range(points), matrix(1, points)[0]) for name in names}, "x", "y")
     )
     assert_drawn(attempt(plotting.show_rates, {name: dict.fromkeys("abc", 0.5) for name in names}, "clips"))
+    found = {name: (range(points), [Rate(k, 5) for k in range(points)]) for name in names}
+    assert_drawn(attempt(plotting.show_rate_curves, found, "x", "y"))
+
+
+@few
+@given(shapes=st.lists(st.tuples(st.integers(1, 4), st.integers(1, 4)), min_size=1, max_size=4))
+def test_any_small_matrices_are_shown(shapes):
+    assert_drawn(attempt(plotting.show_matrices, {f"matrix {k}": matrix(*shape) for k, shape in enumerate(shapes)}))
 
 
 @few

@@ -146,8 +146,8 @@ def test_a_copy_with_any_content_is_sound_or_what_is_wrong_is_said(tmp_path_fact
 def test_what_is_said_of_a_disk_holds_for_folders_that_are_not_there_yet(tmp_path, monkeypatch):
     monkeypatch.setenv("TUTORIAL_DATA", str(tmp_path))
     change_course(own=tmp_path / "own")
-    assert attempt(copies.free_bytes, tmp_path / "a" / "b") > 0
-    assert attempt(copies.writable, tmp_path / "a" / "b")
+    assert attempt(files.free_bytes, tmp_path / "a" / "b") > 0
+    assert attempt(files.writable, tmp_path / "a" / "b")
     copy = attempt(store.COURSE.destination, ASSET)
     assert copy.folder == tmp_path / ASSET.folder_name and ASSET.name in copy.remedy
     assert [source.label.split()[0] for source in attempt(downloads.sources, ASSET)] == ["Hugging"]
@@ -178,9 +178,8 @@ def test_a_folder_is_filled_in_order_however_often_it_is_interrupted(tmp_path_fa
                 raise KeyboardInterrupt
             return np.arange(count)[mine]
 
-        return attempt(
-            shards.fill, out, {}, count, batch_size, make, lambda samples: {"n": samples}, lambda done, total: None
-        )
+        rest = (lambda samples: {"n": samples}, lambda saved: None, lambda done, total: None)
+        return attempt(shards.fill, out, {}, count, batch_size, make, *rest)
 
     for calls in stops:
         try:
@@ -206,6 +205,19 @@ def test_any_labels_are_sampled_or_refused(tmp_path_factory, labels, seed, batch
     assert (done is not REFUSED) == bool(sensible) == (out / "samples.npz").exists()
 
 
+@given(text=st.text(st.characters(exclude_categories=["Cs"])), how=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]))
+def test_any_text_is_read_whatever_the_editor_put_around_it(folder, text, how):
+    (folder / "edited").write_bytes(text.replace("\n", "\r\n").encode(how))
+    read = attempt(files.edited_text, folder / "edited")
+    assert read.removeprefix("\ufeff") == text.replace("\r\n", "\n").replace("\r", "\n").removeprefix("\ufeff")
+
+
+@given(content=st.binary(max_size=40))
+def test_any_bytes_are_text_or_the_line_that_is_none_is_named(folder, content):
+    (folder / "edited").write_bytes(content)
+    attempt(files.edited_text, folder / "edited")
+
+
 @given(before=st.none() | st.binary(max_size=5), after=st.binary(max_size=5), fails=st.booleans())
 def test_a_draft_becomes_the_file_or_leaves_it_as_it_was(folder, before, after, fails):
     path = folder / "draft"
@@ -226,9 +238,10 @@ def test_a_draft_becomes_the_file_or_leaves_it_as_it_was(folder, before, after, 
 @settings(max_examples=5)
 @given(text=st.text(max_size=20))
 def test_a_notebook_with_any_text_is_written_and_read_again(folder, text):
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text)])
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text), nbformat.v4.new_code_cell(text)])
     attempt(execution.write_notebook, notebook, folder / "any.ipynb")
     assert attempt(execution.read_notebook, folder / "any.ipynb").cells[0].source == text
+    assert isinstance(attempt(execution.obstacle, folder / "any.ipynb"), str)
     attempt(execution.write_html, notebook, folder / "any.html")
     assert (folder / "any.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 

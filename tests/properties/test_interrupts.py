@@ -62,9 +62,15 @@ def test_ctrl_c_while_a_file_is_written_leaves_no_half_of_it(tmp_path, where, wr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["grid.png", "request.json", "samples.npz"]
 
 
+def heed_ctrl_c() -> None:
+    """A shell lets what it starts in the background ignore Ctrl-C, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(*arguments: str) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, *arguments],
+        preexec_fn=heed_ctrl_c,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -10,12 +10,12 @@ import models
 import numpy as np
 import pytest
 import torch
-from definitions import definitions
 from matplotlib.figure import Figure
 from PIL import Image
 from strategies import REFUSED, attempt
 from test_pictures import encoded, noise, whole
 
+from tutorial_utils.definitions import definitions
 from tutorial_utils.execution import find_notebooks
 from tutorial_utils.figures import controls
 
@@ -37,7 +37,7 @@ READ = {
     "grey with transparency": encoded(noise("LA", 40, 24), "PNG"),
     "turned by EXIF": turned(),
     "black and white": encoded(noise("1", 40, 24), "PNG"),
-    "animated GIF": encoded(PHOTO, "GIF", save_all=True, append_images=[PHOTO]),
+    "animated GIF": encoded(PHOTO, "GIF", save_all=True, append_images=[noise("P", 40, 24)]),
     "as long as is allowed": encoded(Image.new("RGB", (20_000, 8)), "PNG"),
 }
 NAMED = {
@@ -101,6 +101,11 @@ def test_what_is_no_usable_picture_is_named(classify, name, tmp_path):
 def test_a_path_to_nothing_or_to_a_folder_is_named(classify, tmp_path):
     for source in (tmp_path, tmp_path / "none.png", "", "~/none.png", "\0"):
         assert attempt(classify, source) is REFUSED
+
+
+def test_which_frame_of_an_animation_is_judged_is_said(classify, capsys):
+    attempt(classify, READ["animated GIF"])
+    assert "2 frames: the first is shown" in capsys.readouterr().out
 
 
 def test_a_picture_on_its_side_is_shown_upright(classify):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from strategies import REFUSED, attempt, texts
 
-from tutorial_utils.datasets import images
+from tutorial_utils.datasets import containers, images
 
 pytestmark = pytest.mark.filterwarnings("error")  # none reaches a notebook
 
@@ -47,6 +47,8 @@ def assert_usable(picture: Image.Image) -> None:
     """What the cells of lesson 1 do with it."""
     assert picture.mode == "RGB" and 1 <= min(picture.size) <= max(picture.size) <= images.KEPT
     garment = attempt(images.as_garment, picture)
+    for side in (1, 336):
+        assert attempt(images.as_square, picture, side).size == (side, side)
     pixels = np.asarray(garment)
     assert garment.mode == "RGB" and garment.size == (max(picture.size),) * 2
     assert (pixels == pixels[..., :1]).all()
@@ -152,3 +154,10 @@ def test_a_format_for_which_pillow_would_start_a_program_is_refused(monkeypatch)
 @given(mode=st.sampled_from(["RGB", "L"]), width=st.integers(1, 50), height=st.integers(1, 50), seed=st.integers(0, 9))
 def test_any_picture_becomes_a_square_grey_garment(mode, width, height, seed):
     assert_usable(noise(mode, width, height, seed).convert("RGB"))
+
+
+@given(
+    content=st.binary(max_size=60), kind=st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8", b"RIFF\0\0\0\0WEBP"])
+)
+def test_no_bytes_are_too_much_for_whoever_looks_for_pixels(content, kind):
+    assert attempt(containers.pixels_alone, kind + content).startswith(kind[:4])

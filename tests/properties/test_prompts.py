@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 import warnings
 
 import models
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import REFUSED, attempt, texts
 
-from tutorial_utils.sampling import diffusion, latte, latte_model, latte_older
+from tutorial_utils.sampling import diffusion, latte, latte_model, latte_older, latte_words
 from tutorial_utils.sampling.latte_model import Saved
 from tutorial_utils.sampling.latte_older import Older
 
@@ -38,6 +39,31 @@ def test_any_prompts_are_encoded_or_refused(given, negative):
         assert len(encoded) == len(given) and encoded.embeddings.shape == encoded.negatives.shape
         assert 1 <= encoded.lengths.min() <= encoded.lengths.max() == encoded.embeddings.shape[1] <= latte.MAX_TOKENS
         assert encoded.embeddings.isfinite().all()
+
+
+@given(text=prompts)
+def test_any_text_is_read_once_and_for_all(text):
+    tokenizer = models.latte().tokenizer
+    read, ignored = attempt(latte_words.read, tokenizer, text)
+    assert read == read.lower().strip() and all(sign in text.lower() for sign in ignored)
+    assert latte_words.read(tokenizer, read) == (read, [])
+    for word in read.split():
+        spelled = any(len(piece) == 1 and piece.isalnum() for piece in tokenizer.tokenize(word) if piece.isascii())
+        assert not (attempt(latte_words.knows, tokenizer, word) and spelled)
+
+
+SIGNS = "".join(sign for sign in map(chr, range(0x21, 0x3100)) if unicodedata.category(sign)[0] in "PS")
+
+
+@given(words=st.lists(st.sampled_from(["a", "red", "t-shirt", "moving", "left"]), min_size=1), data=st.data())
+def test_known_words_are_read_whatever_signs_stand_around_them(words, data):
+    signs = st.text(SIGNS, max_size=3)
+    typed = " ".join(f"{data.draw(signs)}{word.upper()}{data.draw(signs)}" for word in words)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", latte.PromptWarning)
+        (read,) = latte.encode(models.latte(), [typed]).read
+    tokenize = models.latte().tokenizer.tokenize
+    assert [piece for piece in tokenize(read) if any(map(str.isalnum, piece))] == tokenize(" ".join(words))
 
 
 @settings(max_examples=5)
@@ -113,3 +139,11 @@ def test_an_incomplete_folder_of_either_layout_is_refused(tmp_path, content):
         assert attempt(model.transformer_config) is REFUSED
         assert attempt(model.load, torch.float32) is REFUSED
     assert attempt(latte_model.load_pipeline, tiny_latte.configured(tmp_path), "mini", CPU) is REFUSED
+
+
+@given(name=st.sampled_from(sorted(diffusion.SCHEDULERS)), steps=st.integers(-2, 1_002))
+def test_any_steps_give_falling_times_or_are_refused(name, steps):
+    scheduler = diffusion.make_scheduler(name)
+    if attempt(diffusion.set_timesteps, scheduler, steps) is not REFUSED:
+        times = scheduler.timesteps.tolist()
+        assert sorted(times, reverse=True) == times and len({*times}) == len(times)

@@ -14,12 +14,13 @@ import yaml
 from diffusers.models.attention_processor import Attention
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from strategies import REFUSED, attempt, numbers_outside, texts
 
 from tutorial_utils import checks, execution, preflight, require, runtime
 from tutorial_utils.assets import store
-from tutorial_utils.datasets import fashion_mnist, images, moving, organmnist3d, organs
-from tutorial_utils.measures import metrics
+from tutorial_utils.datasets import axes, fashion_mnist, images, moving, organmnist3d, organs
+from tutorial_utils.measures import intervals, metrics
 from tutorial_utils.networks import attention, patches
 from tutorial_utils.sampling import by_class, diffusion, latte, latte_config
 
@@ -45,6 +46,7 @@ KNOWN = {  # functions that take a name, how they are called, and what they know
     organmnist3d.organmnist3d: (lambda text: (text,), ()),
     organs.draw_organs: (lambda text: ([text], np.random.default_rng(0)), organs.NAMES),
     by_class.load: (lambda text: (text,), ()),
+    fashion_mnist.FASHION_CLASSES.index: (lambda text: (text,), fashion_mnist.FASHION_CLASSES),
     latte_config.load_config: (lambda text: (text,), ()),
 }
 
@@ -82,6 +84,15 @@ def test_a_card_says_all_and_its_verdict(scale):
 def test_scenes_are_held_out_or_not_as_was_asked_for(count, held_out):
     scenes = attempt(moving.draw_scenes, count, models.chance(), held_out)
     assert attempt(scenes.held_out).tolist() == [held_out] * count
+
+
+@given(word=texts | st.sampled_from(["Bag", "BAGS", " ankle  boot", "guidence_scale"]), known=st.sets(texts))
+def test_what_may_be_meant_is_known_and_not_much(word, known):
+    known |= {"bag", "ankle boot", "guidance_scale"}
+    hint = attempt(require.meant, word, known)
+    assert not hint or any(repr(name) in hint for name in known)
+    if word.casefold().strip() in known:
+        assert repr(word.casefold().strip()) in hint
 
 
 @given(words=texts | st.lists(st.sampled_from(["0", "1", "2", " shirt", "SHOE ", "hat", ""])).map(",".join))
@@ -166,6 +177,18 @@ def test_a_small_number_within_bounds_is_answered(name, beyond, kind):
 @given(seed=numbers_outside(0, None))
 def test_organs_are_not_drawn_from_a_seed_that_is_none(seed):
     assert attempt(organmnist3d.synthetic_organs, seed) is REFUSED
+
+
+SHAPES = [(22, 2, 2, 2), (25, 3, 3, 3), (22, 2, 2), (9, 2, 2, 2)]
+
+
+@given(volumes=arrays(st.sampled_from(["u1", "i8", "f8"]), st.sampled_from(SHAPES)))
+def test_the_axes_of_any_volumes_are_found_or_left_open_or_refused(volumes):
+    found = attempt(axes.find_axes, volumes, np.arange(len(volumes)) % 11, organs.NAMES)
+    if volumes.ndim == 4 and len(volumes) >= 22 and np.isfinite(volumes).all():
+        assert found.left_right in (None, 0, 1, 2) and found.head_feet in (None, 0, 1, 2)
+    else:
+        assert found is REFUSED
 
 
 @given(shape=st.sampled_from([(0, 2, 2, 3), (2, 2, 3), (2, 2, 2, 1), (2, 0, 2, 3), (3,)]))
@@ -271,6 +294,15 @@ def test_any_array_is_cut_into_patches_and_put_together_again_or_refused(shape, 
         back = attempt(patches.unpatchify, cut, tuple(images.shape[-2:]), size)
         assert type(back) is type(images) and back.dtype == images.dtype and back.shape == images.shape
         assert bool((back == images).all())
+
+
+@given(shape=st.lists(st.integers(0, 9), max_size=4), patch=any_size)
+def test_any_images_are_trimmed_to_whole_patches_or_refused(shape, patch):
+    trimmed = attempt(patches.trim_to_patches, np.zeros(shape), patch)
+    if trimmed is not REFUSED:
+        assert trimmed.shape[:-2] == tuple(shape[:-2])
+        for side, before, step in zip(trimmed.shape[-2:], shape[-2:], patches.as_pair(patch), strict=True):
+            assert side % step == 0 and before - step < side <= before
 
 
 @given(shape=st.lists(st.integers(0, 9), max_size=4), image=any_size, patch=any_size)
@@ -447,3 +479,16 @@ def test_a_file_that_is_no_notebook_is_refused(file, content):
     assert attempt(execution.read_notebook, broken) is REFUSED
     assert attempt(execution.execute, broken, lambda done, total: None) is REFUSED
     broken.unlink()
+
+
+outcomes = st.lists(st.booleans(), max_size=5) | st.lists(st.integers(0, 1), max_size=2)
+
+
+@given(one=outcomes, other=outcomes)
+def test_any_outcomes_make_a_rate_within_its_interval_or_none(one, other):
+    rates = [attempt(intervals.Rate.of, np.array(values)) for values in (one, other)]
+    for values, rate in zip((one, other), rates, strict=True):
+        assert (rate is REFUSED) == (not values or not all(isinstance(value, bool) for value in values))
+        assert rate is REFUSED or 0 <= rate.interval[0] <= rate.value <= rate.interval[1] <= 1
+    if REFUSED not in rates:
+        assert attempt(rates[0].ties, rates[1]) == attempt(rates[1].ties, rates[0])

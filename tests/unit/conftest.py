@@ -1,21 +1,6 @@
-"""A world of their own for the tests of downloads, and the count of faults survived."""
+"""The count of faults survived."""
 
-import pytest
-from hub import closed_port
 from timing import headline
-
-from tutorial_utils.assets import store
-
-
-@pytest.fixture
-def own_world(tmp_path, monkeypatch):
-    """A course of the test's own, all in `tmp_path`, which `write_manifest` describes; and no network but a `Hub`."""
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
-    monkeypatch.setenv("MODELSCOPE_ENDPOINT", closed_port())
-    monkeypatch.setenv("HF_ENDPOINT", closed_port())
-    for client in ("MODELSCOPE_CACHE", "MODELSCOPE_HOME", "HF_HOME"):  # what the clients keep for themselves
-        monkeypatch.setenv(client, str(tmp_path / "clients"))
-    monkeypatch.setattr(store, "COURSE", store.Store((), tmp_path / "data", tmp_path / "own"))
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -38,6 +38,7 @@ def safetensors(content: bytes) -> bytes:
 
 def write_note(folder: Path) -> None:
     """The repository of the course that `write_manifest` describes."""
+    (folder / ".git").mkdir(exist_ok=True)
     (folder / "data" / "note").mkdir(parents=True)
     (folder / "data" / "note" / "note.txt").write_bytes(b"hello")
 

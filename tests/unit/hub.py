@@ -64,6 +64,7 @@ class Hub:
         pause: seconds to wait before the body of each download.
         rate: bytes per second of each download; None is as fast as possible.
         ranges: whether Range is honoured.
+        refused: tokens with which nothing is to be had, and why, as Hugging Face says it.
     """
 
     def __init__(self) -> None:
@@ -76,6 +77,7 @@ class Hub:
         self.pause = 0.0
         self.rate: float | None = None
         self.ranges = True
+        self.refused: dict[str, str] = {}
         self.closing = threading.Event()
         self.lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
@@ -149,6 +151,8 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.silent:
             self.hub.closing.wait()
             self.close_connection = True
+        elif reason := self.hub.refused.get(self.headers.get("Authorization", "").removeprefix("Bearer ")):
+            self._send_json({"error": reason}, 401, {"X-Error-Message": reason})
         elif fault.status:
             self._send_json({"error": "not now", "Code": fault.status, "Message": "not now"}, fault.status)
         elif path == "/":

@@ -16,7 +16,7 @@ from fetching import ROOT, npz, output, safetensors, start_fetch, write_manifest
 from hub import Fault, Hub, closed_port
 
 from tutorial_utils import __main__ as command_line
-from tutorial_utils import runtime
+from tutorial_utils import files, runtime
 from tutorial_utils.assets import copies, downloads, store
 from tutorial_utils.assets.copies import AssetError
 from tutorial_utils.assets.manifest import read
@@ -223,8 +223,8 @@ def test_partial_download_is_never_returned(tmp_path):
 
 def forbid_writing(monkeypatch, folder: Path) -> None:
     """Make a folder read-only; also for an administrator, whom the permissions of a folder do not bind."""
-    writable = copies.writable
-    monkeypatch.setattr(copies, "writable", lambda path: folder not in (path, *path.parents) and writable(path))
+    writable = files.writable
+    monkeypatch.setattr(files, "writable", lambda path: folder not in (path, *path.parents) and writable(path))
 
 
 def test_read_only_cache_is_used_and_not_written_to(tmp_path, monkeypatch):
@@ -260,7 +260,7 @@ def test_no_writable_cache_is_said(tmp_path, monkeypatch):
 @pytest.mark.skipif(os.name == "nt" or getattr(os, "geteuid", lambda: 0)() == 0, reason="permissions bind users only")
 def test_permissions_make_a_folder_unwritable(tmp_path):
     (tmp_path / "shut").mkdir(mode=0o500)
-    assert not copies.writable(tmp_path / "shut")
+    assert not files.writable(tmp_path / "shut")
 
 
 # --- No network -----------------------------------------------------------------------------------

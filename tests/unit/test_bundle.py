@@ -14,6 +14,7 @@ from fetching import change_course, npz, output, safetensors, start_fetch, write
 from hub import Fault, Hub, closed_port
 
 from tutorial_utils import __main__ as command_line
+from tutorial_utils import files
 from tutorial_utils.assets import bundle, copies, store
 from tutorial_utils.assets.copies import Copy
 from tutorial_utils.assets.store import Store, fetch
@@ -198,7 +199,7 @@ def test_folder_copied_by_hand_is_verified_and_stamped(hub, full, tmp_path):
 
 
 def test_want_of_space_is_found_before_anything_comes(hub, full, tmp_path, monkeypatch):
-    monkeypatch.setattr(copies, "free_bytes", lambda _: 20_000)
+    monkeypatch.setattr(files, "free_bytes", lambda _: 20_000)
     status, _, lines, error = full()
     assert (status, lines, error.count("\n")) == (1, [], 1)
     assert f"{tmp_path / 'stick'} has room for 0.0 MB, and 0.0 MB have yet to come: free some space" in error
@@ -207,7 +208,7 @@ def test_want_of_space_is_found_before_anything_comes(hub, full, tmp_path, monke
 
 def test_what_has_come_needs_no_space(hub, full, monkeypatch):
     full()
-    monkeypatch.setattr(copies, "free_bytes", lambda _: 0)
+    monkeypatch.setattr(files, "free_bytes", lambda _: 0)
     assert full()[0] == 0
 
 
@@ -309,7 +310,7 @@ def test_repair_that_breaks_off_keeps_the_sound_files(hub, command, tmp_path):
 def test_repair_of_a_cache_that_belongs_to_others_says_so(hub, command, monkeypatch):
     folder = fetch("net", "full")
     flip(folder / "model.safetensors")
-    monkeypatch.setattr(copies, "writable", lambda _: False)
+    monkeypatch.setattr(files, "writable", lambda _: False)
     status, _, error = command("assets", "verify", "net", "--repair")
     assert status == 1
     assert f"{folder} cannot be written to: ask whoever filled it to repair it." in error

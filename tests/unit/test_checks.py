@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tutorial_utils import checks
 from tutorial_utils.checks import MARK, CheckError, check
 
 HOLDS = {
@@ -81,4 +82,62 @@ def test_a_check_without_anything_to_compare_with_is_an_error():
 
 def test_a_failed_fact_is_an_assertion():
     with pytest.raises(AssertionError):
+        check("the fact", 1, 2)
+
+
+# --- Two voices -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def learner(monkeypatch):
+    """Somebody has opened the notebook in Jupyter, and no fact has been found untrue yet."""
+    monkeypatch.setenv("JPY_SESSION_NAME", "work/03_uvit_sampling.ipynb")
+    monkeypatch.setattr(checks, "UNTRUE", {})
+
+
+@pytest.mark.parametrize(("values", "options", "parts"), FAILS.values(), ids=FAILS)
+def test_to_a_learner_a_fact_that_fails_is_a_line_and_the_notebook_goes_on(learner, values, options, parts, capsys):
+    check("the fact", *values, **options)
+    said = capsys.readouterr().out
+    assert said.startswith(f"{checks.RED}{checks.CROSS} the fact: ") and said.count("\n") == 1
+    assert all(part in said for part in (*parts, "your change made this fact untrue, or found something"))
+
+
+@pytest.mark.parametrize(("values", "options"), HOLDS.values(), ids=HOLDS)
+def test_to_a_learner_a_fact_that_holds_is_the_same_line(learner, values, options, capsys):
+    check("the fact", *values, **options)
+    assert capsys.readouterr().out == f"{MARK} the fact\n"
+
+
+def test_at_the_end_stands_what_does_not_hold_any_more(learner, capsys):
+    check("first", 1, 2)
+    check("second", 1, 2)
+    check("first", 2, 2)
+    capsys.readouterr()
+    checks.untrue()
+    assert capsys.readouterr().out == f"{checks.RED}{checks.CROSS} second: got 1, expected 2.{checks.PLAIN}\n"
+    check("second", 2, 2)
+    capsys.readouterr()
+    checks.untrue()
+    assert capsys.readouterr().out == "Every fact that was checked holds.\n"
+
+
+@pytest.mark.parametrize(
+    ("asked", "watched", "raises"), [("strict", True, True), ("report", False, False), ("", False, True)]
+)
+def test_the_variable_decides_and_without_it_who_is_at_work(asked, watched, raises, monkeypatch, capsys):
+    monkeypatch.setattr(checks, "UNTRUE", {})
+    monkeypatch.setenv("TUTORIAL_CHECKS", asked)
+    if watched:
+        monkeypatch.setenv("JPY_SESSION_NAME", "any.ipynb")
+    if raises:
+        with pytest.raises(CheckError):
+            check("the fact", 1, 2)
+    else:
+        check("the fact", 1, 2)
+
+
+def test_another_voice_is_refused_by_name(monkeypatch):
+    monkeypatch.setenv("TUTORIAL_CHECKS", "quiet")
+    with pytest.raises(ValueError, match="TUTORIAL_CHECKS='quiet' is unknown: choose strict"):
         check("the fact", 1, 2)

@@ -121,6 +121,28 @@ def two_notebooks(tmp_path, monkeypatch):
     return tmp_path / "notebooks"
 
 
+@pytest.fixture
+def one_that_lacks_a_package(two_notebooks):
+    cells = [new_code_cell("import no_such_package")]
+    execution.write_notebook(new_notebook(cells=cells), two_notebooks / "03_lacks.ipynb")
+
+
+def test_run_leaves_out_a_notebook_whose_packages_are_not_installed(command, one_that_lacks_a_package, tmp_path):
+    status, out, _ = command("run", "--out", str(tmp_path / "out"))
+    assert "03_lacks needs what is not installed here: no_such_package. `make LIGHT=0` installs it.\n" in out
+    assert status == 1  # as without it
+    assert len(list((tmp_path / "out").iterdir())) == 4
+
+
+def test_run_refuses_a_notebook_that_is_asked_for_and_whose_packages_are_not_installed(
+    command, one_that_lacks_a_package, tmp_path
+):
+    status, _, err = command("run", "03", "01", "--out", str(tmp_path / "out"))
+    assert status == 1
+    assert err == "03_lacks needs what is not installed here: no_such_package. `make LIGHT=0` installs it.\n"
+    assert not (tmp_path / "out").exists()
+
+
 def test_run_writes_copies_and_a_summary_and_leaves_the_notebooks_alone(command, two_notebooks, tmp_path):
     before = {path: path.read_bytes() for path in two_notebooks.iterdir()}
     status, out, _ = command("run", "--out", str(tmp_path / "out"))

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tutorial_utils.datasets.fashion_mnist import FASHION_CLASSES, fashion_mnist, fashion_mnist_tensors, read_idx
+from tutorial_utils.datasets.names import Names
 
 
 def idx(array: np.ndarray, code: int = 0x08, shape: tuple[int, ...] | None = None) -> bytes:
@@ -113,3 +114,29 @@ def test_a_file_that_is_not_whole_is_named_with_what_is_wrong(tmp_path, content,
     with pytest.raises(ValueError, match=message) as caught:
         read_idx(tmp_path / "broken.gz")
     assert "broken.gz" in str(caught.value)
+
+
+def test_every_class_is_found_by_its_name():
+    assert [FASHION_CLASSES.index(name) for name in FASHION_CLASSES] == list(range(10))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Sneaker", r"no class 'Sneaker': choose one of T-shirt/top, .*, ankle boot\. Did you mean 'sneaker'\?$"),
+        ("snaeker", r"Did you mean 'sneaker'\?$"),
+        ("boots", r"Did you mean 'ankle boot'\?$"),
+        ("T-shirt", r"Did you mean 'T-shirt/top' or 'shirt'\?$"),
+        ("bicycle", r"ankle boot\.$"),
+        (7, r"7 is a label already: the one of 'sneaker'"),
+        (["bag"], r"no class \['bag'\]"),
+    ],
+)
+def test_a_name_that_is_no_class_is_answered_with_what_may_be_meant_and_what_there_is(name, words):
+    with pytest.raises(ValueError, match=words):
+        FASHION_CLASSES.index(name)
+
+
+def test_of_very_many_names_the_first_and_the_last_are_named():
+    with pytest.raises(ValueError, match=r"choose one of 1,000, from 'c0' to 'c999'\.$"):
+        Names(f"c{k}" for k in range(1000)).index("bag")

@@ -3,9 +3,13 @@
 The reference values are described in tests/data/README.md.
 """
 
+import dataclasses
+import functools
 import math
+import pickle
 
 import diffusers
+import numpy as np
 import pytest
 import torch
 from published import REFERENCE, build
@@ -15,6 +19,7 @@ from tutorial_utils.sampling.diffusion import (
     EVERYWHERE,
     SCHEDULERS,
     STABLE_DIFFUSION,
+    Settings,
     draw_noise,
     generators,
     guided,
@@ -437,8 +442,33 @@ def test_a_schedule_that_ends_in_pure_noise_is_sampled():
 
 
 def test_an_unknown_scheduler_is_refused_with_the_names_that_are_known():
-    with pytest.raises(ValueError, match=r"no scheduler 'plms': choose one of dpm-single, dpm-multi, unipc"):
+    with pytest.raises(ValueError, match=r"no scheduler 'plms': choose one of dpm-single, dpm-multi, unipc, ddim"):
         make_scheduler("plms")
+
+
+@pytest.mark.parametrize(
+    ("dial", "words"),
+    [
+        ("guidence_scale", r"no setting 'guidence_scale': choose one of scheduler, .*\. Did you mean 'guidance_scale'"),
+        ("guidance", r"Did you mean 'guidance_scale' or 'guidance_interval'\?$"),
+        ("temperature", r"no setting 'temperature': .*, guidance_interval\.$"),
+    ],
+)
+def test_a_dial_that_there_is_not_is_refused_with_those_that_there_are(dial, words):
+    for make in (Settings, functools.partial(dataclasses.replace, Settings())):
+        with pytest.raises(ValueError, match=words):
+            make(**{dial: 1.0})
+
+
+def test_no_interval_of_guidance_is_all_of_it_and_settings_can_be_copied():
+    settings = Settings(guidance_interval=None)
+    assert settings.guidance_interval == EVERYWHERE and pickle.loads(pickle.dumps(settings)) == settings == Settings()
+
+
+def test_a_scale_of_guidance_may_come_from_an_array_or_a_tensor():
+    assert Settings(guidance_scale=torch.linspace(0, 8, 5)[1]) == Settings(guidance_scale=np.float32(2))
+    with pytest.raises(ValueError, match="must be a number"):
+        Settings(guidance_scale=torch.tensor([1.0, 2.0]))
 
 
 def test_a_scheduler_that_cannot_start_from_pure_noise_is_refused_with_those_that_can():
@@ -465,6 +495,11 @@ def test_a_scheduler_that_cannot_start_from_pure_noise_is_refused_with_those_tha
         ({"guidance_scale": -0.5}, "guidance_scale=-0.5"),
         ({"guidance_scale": 1.4, "null_label": None}, "needs labels and a null_label"),
         ({"guidance_scale": 1.4, "labels": None}, "needs labels and a null_label"),
+        ({"guidance_scale": "2"}, "guidance_scale='2' must be a number"),
+        ({"guidance_interval": 3}, "guidance_interval=3 must be two noise levels"),
+        ({"guidance_interval": (1,)}, "must be two noise levels"),
+        ({"guidance_interval": "01"}, "guidance_interval='01' must be two noise levels"),
+        ({"labels": [1, 2, 3]}, "labels are a list and no tensor"),
         ({"labels": torch.tensor([1, 2])}, "2 labels were given for 3 samples"),
         ({"sources": generators([1, 2, 3, 4])}, "4 sources were given for 3 samples"),
     ],

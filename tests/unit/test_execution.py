@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from tutorial_utils import execution
 from tutorial_utils.checks import MARK
@@ -33,7 +33,7 @@ BAD = [
     new_markdown_cell("## The broken part\n\nText.\n\n### Its detail"),
     new_code_cell("check('second', 1, 2)"),
     new_markdown_cell("## After it"),
-    new_code_cell("check('third', 3, 3)"),
+    new_code_cell("check('third', 3, 3)", execution_count=3, outputs=[new_output("stream", text="✓ third\n")]),
 ]
 DEAD = [new_markdown_cell("## Too large"), new_code_cell("import os\nos._exit(9)"), new_markdown_cell("## After it")]
 
@@ -162,6 +162,13 @@ def page(good, tmp_path_factory):
     return path.read_text(encoding="utf-8")
 
 
+def test_a_page_leaves_out_what_only_a_kernel_needs(tmp_path):
+    cells = [new_code_cell("shown"), new_code_cell("hidden", metadata={"tags": ["remove-cell"]})]
+    write_html(new_notebook(cells=cells), tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert ">shown<" in page and ">hidden<" not in page
+
+
 def test_a_page_loads_nothing_from_elsewhere(page):
     resources = Resources(page)
     assert [value[:60] for value in resources.loaded if value and not value.startswith("data:")] == []
@@ -177,6 +184,24 @@ def test_a_page_holds_the_text_the_outputs_and_the_pictures(page):
     for text in ("A lesson", "read beside the notebook", f"{MARK} third"):
         assert text in page
     assert "https://arxiv.org/abs/2010.11929" in resources.links  # which a reader may follow
+
+
+@pytest.mark.parametrize(
+    ("source", "lacking"),
+    [
+        ("import numpy as np, nowhere.inner\nfrom elsewhere.deep import it", "elsewhere, nowhere"),
+        ("try:\n    import nowhere\nexcept ImportError:\n    pass\ndef f():\n    import nowhere", ""),
+        ("%matplotlib inline\nimport nowhere", ""),  # IPython's, so the cell itself will say so
+        ("from . import nowhere\nimport __main__", ""),
+        ("x = '\0'", ""),
+    ],
+)
+def test_what_a_notebook_imports_and_is_not_installed_is_named(tmp_path, source, lacking):
+    write_notebook(
+        new_notebook(cells=[new_markdown_cell("import nowhere"), new_code_cell(source)]), tmp_path / "it.ipynb"
+    )
+    found = execution.obstacle(tmp_path / "it.ipynb")
+    assert found == (f"it needs what is not installed here: {lacking}. `make LIGHT=0` installs it." if lacking else "")
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ import pytest
 from fetching import ROOT, change_course, output, safetensors, start_fetch
 from hub import Fault, Hub, closed_port, files_in
 
+from tutorial_utils import files
 from tutorial_utils.assets import copies, downloads, store
 from tutorial_utils.assets.copies import AssetError, Copy
 from tutorial_utils.assets.manifest import read
@@ -358,7 +359,7 @@ def test_killed_download_is_resumed_by_the_next_run(hub, tmp_path, assert_resume
     hub.faults = [Fault(NAME, stall_after=SIZE // 2)]  # and so it is killed when all of this has come, on any machine
     process = start_fetch(tmp_path, asset)
     draft = tmp_path / "class" / f"{asset}-full.partial"
-    while downloads.size_of(draft) < SIZE // 2 - 2**17:  # the clients write a piece when it is full
+    while files.size_of(draft) < SIZE // 2 - 2**17:  # the clients write a piece when it is full
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
     process.kill()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tutorial_utils.datasets.images import KEPT, LARGEST, SMALLEST, as_garment, load_picture
+from tutorial_utils.datasets.images import KEPT, LARGEST, SMALLEST, as_garment, as_square, load_picture
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -165,3 +165,54 @@ def test_a_garment_is_bright_on_black_whatever_the_photograph_was(background, ga
     assert (pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 1] == pixels[..., 2]).all()
     assert max(pixels[0].max(), pixels[:, 0].max()) <= 1  # resampling may round up
     assert pixels[10:20, 12:18].min() >= 254
+
+
+GREY = Image.new("L", (10, 20), 90)
+TOLD = {
+    "nothing was done": (encoded(corners()), ""),
+    "an animation": (encoded(GREY, "GIF", save_all=True, append_images=[corners(), GREY]), "3 frames: the first"),
+    "16 bits": (encoded(Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8))), "spread over 0 to 255"),
+    "grey": (encoded(GREY), "became RGB: its mode was L"),
+    "transparent": (encoded(Image.new("RGBA", (8, 8))), "laid over white"),
+    "large": (encoded(Image.new("1", (2 * KEPT, KEPT))), "from 2048 x 1024 pixels to 1024 x 512"),
+}
+
+
+@pytest.mark.parametrize(("content", "words"), TOLD.values(), ids=TOLD)
+def test_what_was_done_to_a_picture_is_told(content, words):
+    told = []
+    load_picture(content, told.append)
+    assert words in " ".join(told) and bool(told) == bool(words)
+
+
+def test_a_turned_picture_says_so():
+    exif, told = Image.Exif(), []
+    exif[0x0112] = 6
+    load_picture(encoded(corners(), exif=exif), told.append)
+    assert told == ["It was turned upright, as the camera noted."]
+
+
+def test_a_damaged_later_frame_is_no_fault_of_the_first():
+    frames = [Image.fromarray(np.random.default_rng(k).integers(0, 256, (20, 20), np.uint8)) for k in range(3)]
+    whole = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    np.testing.assert_array_equal(load_picture(whole[: len(whole) * 2 // 3]), load_picture(whole))
+
+
+@pytest.mark.parametrize(("size", "words"), [((20, 10), "the middle 10 x 10 of 20 x 10"), ((30, 30), "From 30 x 30")])
+def test_a_square_is_the_middle_of_a_picture_scaled_and_it_is_told(size, words):
+    told, picture = [], Image.new("RGB", size, RED)
+    picture.paste(BLUE, (size[0] // 4 + 1, 0, 3 * size[0] // 4 - 1, size[1]))
+    square = as_square(picture, 12, told.append)
+    assert square.size == (12, 12) and len(told) == 1 and words in told[0] and "12 x 12" in told[0]
+    assert np.asarray(square)[6, 6, 2] > 250
+
+
+def test_a_square_of_the_right_size_is_left_alone():
+    told, picture = [], Image.new("RGB", (12, 12))
+    assert as_square(picture, 12, told.append) is picture and not told
+
+
+@pytest.mark.parametrize("side", [0, -1, 2.5, LARGEST + 1])
+def test_no_square_has_such_a_side(side):
+    with pytest.raises(ValueError, match="side="):
+        as_square(corners(), side)

@@ -51,9 +51,20 @@ def test_a_module_that_computes_nothing_loads_no_framework(module):
 
 
 FLOORS = (
-    {"openmp", "require", "files", "checks", "bootstrap"},
+    {
+        "openmp",
+        "surroundings",
+        "failures",
+        "require",
+        "files",
+        "working",
+        "checks",
+        "bootstrap",
+        "installer",
+        "launch",
+    },
     {"networks", "runtime", "execution"},
-    {"assets", "figures"},
+    {"assets", "definitions", "figures", "links"},
     {"datasets", "preflight"},
     {"sampling", "measures"},
     {"recipes"},

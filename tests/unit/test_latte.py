@@ -1,20 +1,24 @@
 """Clips from sentences: the same as diffusers' own pipeline makes of one prompt, and the same in any company."""
 
 import json
+import re
 import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import t5_tokenizer
 import tiny_latte
 import torch
 from diffusers import AutoencoderKLTemporalDecoder, LattePipeline
 from PIL import Image
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from tutorial_utils import runtime
 from tutorial_utils.assets import store
 from tutorial_utils.assets.copies import AssetError
-from tutorial_utils.sampling import latte, latte_model, shards
+from tutorial_utils.sampling import latte, latte_model, latte_words, shards
 from tutorial_utils.sampling.diffusion import (
     SCHEDULERS,
     Settings,
@@ -185,20 +189,100 @@ def test_case_and_outer_spaces_do_not_matter_and_nothing_is_said_of_a_known_prom
 def test_unknown_words_are_named(pipeline, negative):
     text = "a red zebra moving home, zebra"
     prompts = ["a coat"] if negative else [text]
-    with pytest.warns(PromptWarning, match="'a red zebra moving home, zebra': the model does not know zebra, home,.$"):
+    said = "'a red zebra moving home, zebra': the sign , was ignored, and the model does not know zebra, home.$"
+    with pytest.warns(PromptWarning, match=said):
         encode(pipeline, prompts, text if negative else "")
 
 
-@pytest.mark.parametrize("text", ["A bag, moving left!", "a sneaker 24", "一只红色的运动鞋快速向左移动。"])
+@pytest.mark.parametrize("text", ["A bag, moving left!", "?! …", "一只红色的运动鞋，快速向左移动。", "青包向左走"])
 def test_known_words_are_not_warned_of(pipeline, text):
     with warnings.catch_warnings():
         warnings.simplefilter("error", PromptWarning)
         encode(pipeline, [text])
 
 
-def test_signs_that_are_left_to_their_bytes_are_unknown(pipeline):
-    with pytest.warns(PromptWarning, match="does not know 一只红色的猫.$"):
-        encode(pipeline, ["一只红色的猫"])
+@pytest.mark.parametrize(
+    ("typed", "ignored"),
+    [
+        ("a red，t-shirt，moving left", "，"),
+        ("“a red t-shirt” moving ‘left’…", "“ ” ‘ ’ …"),
+        ("a (red) [t-shirt]; *moving* left", "( ) [ ] ; *"),
+        ("a_red_t-shirt/moving/left", "_ /"),
+        ("a — red t‑shirt moving–left", "— –"),
+        ("a red t-shirt 👕 moving ⬅️ left", "👕 ⬅"),
+        ("«a red-t-shirt» 「moving」 left ", "« - » 「 」"),
+    ],
+)
+def test_signs_that_hide_words_are_ignored_and_said_to_be(pipeline, typed, ignored):
+    with pytest.warns(PromptWarning) as caught:
+        prompts = encode(pipeline, [typed])
+    assert len(caught) == 1 and re.search(
+        rf": the signs? {re.escape(ignored)} w(as|ere) ignored\.$", str(caught[0].message)
+    )
+    assert prompts.texts == (typed,) and prompts.read == ("a red t-shirt moving left",)
+    assert torch.equal(prompts.embeddings, encode(pipeline, ["a red t-shirt moving left"]).embeddings)
+
+
+@pytest.mark.parametrize(
+    "typed", [" a red coat ", "ａ ＲＥＤ coat", "a\u200b red\tco\u00adat", "\ufeffa red\u3000coat\n"]
+)
+def test_blanks_and_full_width_letters_are_not_worth_a_word(pipeline, typed):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", PromptWarning)
+        prompts = encode(pipeline, [typed])
+    assert torch.equal(prompts.embeddings, encode(pipeline, ["a red coat"]).embeddings)
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("«» 👕", "the signs « » 👕 were ignored, and nothing is left to read"),
+        ("一只红色的猫 bag", "the model does not know 一只红色的猫"),
+        ("a bag 24", "the model does not know 24"),
+        ("isn't zebra", "the model knows no word of it: isn't, zebra"),
+        ("a हिन्दी", "the model does not know हिन्दी"),
+    ],
+)
+def test_a_sentence_of_which_little_or_nothing_is_left_says_so(pipeline, typed, said):
+    with pytest.warns(PromptWarning, match=f": {said}.$"):
+        encode(pipeline, [typed])
+
+
+@pytest.mark.parametrize(
+    "typed", ["a dog, floats!", "{a} dog", "?!…", "A dog，in space。", "a dog’s “sea”", "红色 dog"]
+)
+def test_a_tokenizer_that_knows_pieces_of_words_is_given_what_was_typed(tmp_path, typed):
+    t5_tokenizer.write(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    assert latte_words.read(tokenizer, f" {typed}\n") == (typed.lower(), [])
+
+
+def test_a_tokenizer_of_whole_words_reads_words_without_their_signs():
+    """As every word that it has not learned is the same token to it."""
+    words = Tokenizer(models.WordLevel({"<unk>": 0, "a": 1, "red": 2, "t-shirt": 3}, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>")
+    assert latte_words.read(tokenizer, "A red T-shirt, zebra!") == ("a red t-shirt zebra", [",", "!"])
+    assert [word for word in ("red", "red,", "zebra") if latte_words.knows(tokenizer, word)] == ["red"]
+
+
+def test_what_is_no_text_is_refused(pipeline):
+    with pytest.raises(ValueError, match="the prompt 5 is no text: put it in quotes"):
+        encode(pipeline, ["a red bag", 5])
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"), [(slice(3, 4), "none of the 3: there are 0 to 2"), (0, "such as prompts.0:1.")]
+)
+def test_prompts_that_are_not_there_are_refused(pipeline, chosen, said):
+    with pytest.raises(ValueError, match=said):
+        encode(pipeline, PROMPTS)[chosen]
+
+
+def test_long_sentences_are_short_above_a_clip(pipeline):
+    with pytest.warns(PromptWarning):
+        short, long = encode(pipeline, [PROMPTS[0], "a red " + "very " * 130 + "bag"]).captions
+    assert short == PROMPTS[0] and long.startswith("a red very") and long.endswith("very bag") and len(long) < 60
 
 
 def test_what_is_cut_off_a_prompt_that_is_too_long_is_quoted(pipeline):
@@ -214,6 +298,11 @@ def test_what_is_cut_off_a_prompt_that_is_too_long_is_quoted(pipeline):
 def test_no_prompts_at_all_are_refused(pipeline):
     with pytest.raises(ValueError, match="no prompts"):
         encode(pipeline, [])
+
+
+def test_one_text_is_not_read_as_many_letters(pipeline):
+    with pytest.raises(ValueError, match="prompts='a red bag' is one text"):
+        latte.encode(pipeline, "a red bag")
 
 
 # --- Clips --------------------------------------------------------------------------------------------------------

@@ -151,7 +151,9 @@ def test_every_problem_comes_in_one_message_with_a_line_for_each(load):
     [
         ("", "must hold lines of 'key: value'"),
         ("- a list", "must hold lines of 'key: value'"),
-        ("prompts: [a red sneaker", "is not YAML: .*line 1"),
+        ("prompts: [a red sneaker", "is not YAML: line 1, column .*expected"),
+        ("model: latte\nsteps：12\nseed: 1", "is not YAML: line 3, column 1: .*： is a full-width sign: write ': '"),
+        ("model:\tlatte", "is not YAML: line 1, column 7: found character"),
         ("prompts: !!python/name:os.system", "is not YAML: .*python/name"),
     ],
 )
@@ -165,7 +167,7 @@ def test_what_is_no_mapping_in_yaml_is_refused_in_one_line(tmp_path, content, me
 
 def test_what_cannot_be_read_is_refused(tmp_path):
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\xfa")
-    for name, why in (("none.yaml", "No such file"), ("bytes.yaml", "not text"), ("", "Is a directory")):
+    for name, why in (("none.yaml", "No such file"), ("bytes.yaml", "not text in UTF-8"), ("", "Is a directory")):
         with pytest.raises(ValueError, match=f"cannot be read: .*{why}"):
             load_config(tmp_path / name)
 

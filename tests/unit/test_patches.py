@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tutorial_utils.networks.patches import as_pair, patch_grid, patchify, unpatchify
+from tutorial_utils.networks.patches import as_pair, patch_grid, patchify, trim_to_patches, unpatchify
 
 LIBRARIES = {"numpy": np.asarray, "torch": torch.from_numpy}
 LAYOUTS = [  # leading axes and channels, image size, patch size
@@ -130,3 +130,14 @@ def test_unpatchify_names_patches_that_do_not_fit(shape):
     message = str(caught.value)
     assert str(shape) in message and "(8, 8)" in message
     assert "2 x 2 = 4 patches of C x 4 x 4 values" in message
+
+
+def test_what_whole_patches_do_not_cover_is_cut_off_all_around():
+    image = np.arange(7 * 9).reshape(1, 7, 9)
+    np.testing.assert_array_equal(trim_to_patches(image, (5, 4)), image[:, 1:6, :8])
+    np.testing.assert_array_equal(trim_to_patches(image[..., :7], 7), image[..., :7])
+
+
+def test_a_patch_larger_than_the_image_is_named():
+    with pytest.raises(ValueError, match="A patch of 8 pixels does not fit into the image's height of 7"):
+        trim_to_patches(np.zeros((1, 7, 9)), 8)

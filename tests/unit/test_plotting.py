@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from tutorial_utils.figures import plotting
+from tutorial_utils.measures.intervals import Rate
 from tutorial_utils.networks.patches import patchify
 
 
@@ -44,8 +45,12 @@ FIGURES = {  # for each public function a call that depends on a seed
     "show_top_k": lambda seed: plotting.show_top_k(probabilities(seed), NAMES, images(seed, 1, 8, 8), k=3),
     "show_confusion": lambda seed: plotting.show_confusion(np.int64(100 * images(seed, 6, 6)), NAMES),
     "show_attention": lambda seed: plotting.show_attention(images(seed, 3, 8, 8), images(seed, 2, 4, 4), ["a", "b"]),
+    "show_matrices": lambda seed: plotting.show_matrices({"q": images(seed, 3, 4), "k": images(seed, 4, 3)}),
     "show_images": lambda seed: plotting.show_images(images(seed, 5, 3, 8, 8), ["one\ntwo"] * 5, columns=3),
     "show_curves": lambda seed: plotting.show_curves({"fit": (range(4), images(seed, 4))}, "epoch", "loss"),
+    "show_rate_curves": lambda seed: plotting.show_rate_curves(
+        {"most": ([0, 1], [Rate(seed, 9), Rate(7, 9)])}, "removed", "right"
+    ),
     "show_rates": lambda seed: plotting.show_rates({"fit": {"red": images(seed, 1)[0], "blue": 0.5}}, "right"),
 }
 
@@ -157,6 +162,47 @@ def test_captions_are_red_where_the_answer_is_wrong():
     assert [ax.title.get_color() for ax in figure.axes] == ["black", plotting.ACCENT]
 
 
+def test_an_attention_map_stands_alone_in_the_frame_of_its_image_in_sharp_squares_from_zero_on():
+    weights = np.array([[0.0, 0.1, 0.4]])
+    _, axes = plotting.new_figure("a map")
+    drawn = plotting.draw_attention(axes[0, 0], np.ones((3, 4, 12)), weights)
+    assert list(axes[0, 0].images) == [drawn]
+    np.testing.assert_array_equal(drawn.get_array(), weights)
+    assert drawn.get_extent() == [-0.5, 11.5, 3.5, -0.5] and drawn.get_interpolation() == "nearest"
+    assert drawn.get_clim() == (0, 0.4) and drawn.get_alpha() is None
+
+
+def test_maps_share_a_scale_if_asked_to_and_a_map_of_nothing_is_black():
+    _, axes = plotting.new_figure("maps", 1, 2)
+    image, nothing = np.ones((3, 4, 4)), np.zeros((2, 2))
+    assert plotting.draw_attention(axes[0, 0], image, nothing + 0.2, most=0.8).get_clim() == (0, 0.8)
+    drawn = plotting.draw_attention(axes[0, 1], image, nothing)
+    assert (drawn.to_rgba(nothing)[..., :3] < 0.02).all()
+
+
+def test_each_attention_map_has_a_bar_with_its_own_scale_in_percent():
+    figure = plotting.show_attention(np.ones((3, 4, 4)), np.array([[[0.25, 0]], [[0, 0.5]]]), ["a", "b"])
+    _, first, second, *bars = figure.axes
+    assert [ax.images[0].get_clim() for ax in (first, second)] == [(0, 25), (0, 50)]
+    assert len(bars) == 2 and all("%" in bar.get_xticklabels()[0].get_text() for bar in bars)
+
+
+def test_every_number_of_a_matrix_is_written_in_its_place():
+    figure = plotting.show_matrices({"scores": np.array([[1, 0.5], [-2, 0.128]])})
+    written = {text.get_position(): text.get_text() for text in figure.axes[0].texts}
+    assert written == {(0, 0): "1", (1, 0): "0.5", (0, 1): "-2", (1, 1): "0.13"}
+
+
+def test_rates_are_drawn_with_their_intervals_and_more_than_four_can_be_told_apart():
+    rates = [Rate(8, 10), Rate(3, 10)]
+    figure = plotting.show_rate_curves({f"line {k}": ([0, 0.5], rates) for k in range(8)}, "removed", "right")
+    bars = [one for one in figure.axes[0].containers if one.has_yerr]
+    looks = {(one.lines[0].get_color(), one.lines[0].get_linestyle()) for one in bars}
+    assert len(looks) == 8
+    for rate, (low, high) in zip(rates, bars[0].lines[2][0].get_segments(), strict=True):
+        assert (low[1], high[1]) == pytest.approx(rate.interval)
+
+
 WRONG = {
     "a grid of another size": (lambda: plotting.show_patches(np.zeros((4, 12)), (3, 3), 2), "9 places for 4 patches"),
     "a patch that does not divide": (lambda: plotting.show_patch_grid(np.zeros((3, 8, 8)), 3), "8 pixels .* 3"),
@@ -177,3 +223,10 @@ def test_bars_in_groups_have_the_rates_in_percent_side_by_side():
     assert [bar.get_height() for bar in bars] == [50, 100, 25, 0]
     edges = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in sorted(bars, key=lambda bar: bar.get_x())]
     assert all(end <= start for (_, end), (start, _) in itertools.pairwise(edges))
+
+
+@pytest.mark.parametrize("last", [1, 2, 12])
+def test_epochs_are_whole_numbers_even_if_there_is_only_one(last):
+    epochs = range(1, last + 1)
+    (ax,) = plotting.show_curves({"training": (epochs, [0.5] * last)}, "epoch", "accuracy").axes
+    assert all(float(tick).is_integer() for tick in ax.get_xticks())

@@ -1,4 +1,4 @@
-"""What the README and the data's page point at exists."""
+"""What the README and the pages beside it point at exists, and what they quote is said."""
 
 import json
 import re
@@ -7,13 +7,24 @@ import pytest
 
 from tutorial_utils.execution import ROOT
 
-PAGES = [ROOT / "README.md", ROOT / "data" / "README.md"]
+PAGES = [ROOT / "README.md", ROOT / "data" / "README.md", ROOT / "docs" / "troubleshooting.md"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_relative_links_lead_somewhere(page):
     links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8"))
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_messages_on_the_page_of_troubles_are_those_that_the_course_prints():
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    symptoms = [cell for cell in re.findall(r"^\| (.+?) \|", page, re.MULTILINE) if cell != "What you see"]
+    quoted = [text for symptom in symptoms for text in re.findall(r"`([^`]+)`", symptom)]
+    files = [path for folder in ("tutorial_utils", "classroom") for path in (ROOT / folder).rglob("*.*")]
+    said = "\n".join(path.read_text("utf-8") for path in files if path.suffix in (".py", ".toml"))
+    said = re.sub(r"\{+[^{}]*\}+", "''", said)  # values: those on the page are empty
+    assert len(symptoms) >= 25 and len(set(symptoms)) == len(symptoms)
+    assert [text for text in quoted if text not in said and not text.startswith("make ")] == []
 
 
 def test_readme_is_short():

@@ -8,16 +8,19 @@ import torch
 from diffusers import AutoencoderKL
 
 from tutorial_utils.datasets.images import grid
+from tutorial_utils.datasets.names import Names
+from tutorial_utils.definitions import definitions
+from tutorial_utils.execution import find_notebooks
 from tutorial_utils.networks.uvit import UViT
 from tutorial_utils.sampling import by_class
 from tutorial_utils.sampling.by_class import chosen_classes, sample_to_folder
-from tutorial_utils.sampling.diffusion import Settings, sample_seed
+from tutorial_utils.sampling.diffusion import EVERYWHERE, SCHEDULERS, Settings, sample_seed
 from tutorial_utils.sampling.sampler import Sampler
 
 QUICK = Settings(scheduler="dpm-multi", steps=3, guidance_scale=2.0)
 
 
-NAMES = ("shirt", "shoe", "hat")
+NAMES = Names(("shirt", "shoe", "hat"))
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +59,35 @@ def test_a_sample_is_the_same_in_every_batch_and_order(sampler):
     in_pairs = replace(sampler, batch_size=2).samples(labels, seeds, QUICK)
     reversed_ = sampler.samples(labels.flip(0), seeds[::-1], QUICK).flip(0)
     assert torch.allclose(together, in_pairs, atol=1e-4) and torch.allclose(together, reversed_, atol=1e-4)
+
+
+def test_labels_may_be_a_list(sampler):
+    listed = sampler.samples([2, 0], range(2), QUICK)
+    assert torch.equal(listed, sampler.samples(torch.tensor([2, 0]), [0, 1], QUICK))
+
+
+@pytest.mark.parametrize(
+    ("labels", "seeds", "words"),
+    [
+        (["shoe", "hat"], [1, 2], r"'shoe' is a name, and a label from 0 to 3 is due: `names.index\('shoe'\)`"),
+        ("shoe", [1], "'s' is a name"),
+        ([1, 4], [1, 2], r"label=4 must be a whole number from 0 to 3"),
+        ([1, 2.0], [1, 2], r"label=2.0 must be a whole number"),
+        ([], [], "There are no labels"),
+        (torch.tensor([]), [], "There are no labels"),
+        (np.array([1, 2]), [1, 2], "labels are a ndarray and no tensor"),
+        (2, [1], "labels are a int and no tensor"),
+        (torch.tensor([1, 4]), [1, 2], "labels go from 1 to 4: 0 to 3 is allowed"),
+        ([1, 2], [1], "1 seeds were given for 2 samples"),
+        ([1], [1, 2], "2 seeds were given for 1 samples"),
+        ([1, 2], 7, "seeds=7 must be a list"),
+        ([1, 2], [1, -2], "seed=-2 must be a whole number"),
+    ],
+)
+def test_labels_and_seeds_that_do_not_fit_are_refused_before_anything_is_sampled(sampler, labels, seeds, words):
+    one_by_one = replace(sampler, batch_size=1, network=None)
+    with pytest.raises(ValueError, match=words):
+        one_by_one.samples(labels, seeds, QUICK)
 
 
 def test_seeds_of_different_runs_and_samples_differ():
@@ -141,4 +173,33 @@ def test_a_grid_reads_row_by_row():
 
 def test_imagenet_has_a_thousand_names():
     names = by_class.imagenet_classes()
-    assert len(names) == 1000 and names[207] == "golden retriever"
+    assert len(names) == 1000 and names.index("golden retriever") == 207
+    with pytest.raises(ValueError, match=r"from 'tench' to 'toilet tissue'\. Did you mean 'golden retriever'\?"):
+        names.index("Golden Retriever")
+
+
+# --- The lesson's dials -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def lesson(sampler):
+    """What the cells of lesson 3 define, over a tiny network."""
+    everywhere = replace(QUICK, guidance_interval=EVERYWHERE)
+    given = {"sampler": sampler, "names": NAMES, "settings": QUICK, "intervals": {"everywhere": everywhere}}
+    return definitions(find_notebooks(["03"])[0], **given)
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.parametrize("guidance", [0.0, 1.0, 8.0])
+@pytest.mark.parametrize(("interval", "steps"), [("as in the settings", 2), ("everywhere", 7)])
+def test_every_choice_of_the_dials_draws_and_two_of_them_fit_beside_each_other(
+    lesson, scheduler, guidance, interval, steps
+):
+    figure = lesson.draw("hat", guidance, interval, scheduler, steps, 3)
+    assert figure.description == "4 images" and figure.get_figwidth() * figure.dpi <= 450
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 16, 61])
+def test_steps_are_shown_from_the_first_to_the_last(lesson, count):
+    shown = lesson.spread_over(count, 5)
+    assert shown[0] == 0 and shown[-1] == count - 1 and len(shown) == len(set(shown)) == min(count, 5)

@@ -5,7 +5,7 @@ import functools
 import json
 import math
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,7 @@ from tutorial_utils.recipes.training import (
     write_csv,
     write_report,
 )
-from tutorial_utils.sampling.diffusion import make_scheduler, signal_and_noise
+from tutorial_utils.sampling.diffusion import Settings, make_scheduler, signal_and_noise
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -344,6 +344,7 @@ def test_a_recipe_is_a_command(monkeypatch, tmp_path, capsys):
         """Train a thing."""
         write_report(out, [{"step": 1, "loss": 0.5}], {"loss": 0.5}, f"# on {device}, state in {work.name}\n")
 
+    monkeypatch.chdir(tmp_path)  # where the state is to lie
     monkeypatch.setattr(sys, "argv", ["recipe", "--out", str(tmp_path / "out"), "--work", "state", "--device", "cpu"])
     with pytest.raises(SystemExit, match="0"):
         command(recipe)
@@ -360,9 +361,8 @@ def test_a_recipe_is_a_command(monkeypatch, tmp_path, capsys):
 
 
 def test_infinity_which_json_lacks_is_written_as_null_and_nonsense_is_refused(tmp_path):
-    write_report(tmp_path, [{"step": 1}], {"settings": {"interval": (0.5, math.inf), "high": math.inf}}, "")
-    found = json.loads((tmp_path / "metrics.json").read_text())
-    assert found == {"settings": {"interval": [0.5, None], "high": None}}
+    write_report(tmp_path, [{"step": 1}], {"settings": asdict(Settings(guidance_interval=(0.5, math.inf)))}, "")
+    assert json.loads((tmp_path / "metrics.json").read_text())["settings"]["guidance_interval"] == [0.5, None]
     with pytest.raises(ValueError, match="nan"):
         write_report(tmp_path, [{"step": 1}], {"loss": math.nan}, "")
 

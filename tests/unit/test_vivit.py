@@ -7,20 +7,25 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
+import warnings
+from dataclasses import fields, replace
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from definitions import definitions
 
+from tutorial_utils.definitions import definitions
 from tutorial_utils.execution import ROOT
 
 KINDS = ("joint", "factorised encoder", "factorised self-attention", "factorised dot-product")
 OVERS = (("all",), ("space",), ("time",), ("space", "time"))
 SHAPE, TUBELET = (4, 6, 8, 1), (2, 3, 4)
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras itself
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # of Keras itself
+    pytest.mark.skipif(not find_spec("keras"), reason="a light environment has no Keras, which lesson 2 alone needs"),
+]
 
 
 def load_lesson():
@@ -29,7 +34,8 @@ def load_lesson():
 
     names = list(INFO["organmnist3d"]["label"].values())
     notebook = ROOT / "notebooks" / "02_vivit_organmnist3d.ipynb"
-    return definitions(notebook, data=SimpleNamespace(names=names), example=np.zeros((28, 28, 28)))
+    layout = SimpleNamespace(left_right=2)
+    return definitions(notebook, data=SimpleNamespace(names=names), example=np.zeros((28, 28, 28)), layout=layout)
 
 
 def noise(*shape, seed=0):
@@ -44,8 +50,8 @@ def randomise(layer):
 
 
 def small_vivit(lesson, kind):
-    recipe = replace(lesson.NOTES, tubelet=TUBELET, dim=8, heads=2, blocks=2, dropout=0.5, rest="refuse")
-    return lesson.build_vivit(kind, recipe, shape=SHAPE)
+    recipe = replace(lesson.NOTES, kind=kind, tubelet=TUBELET, dim=8, heads=2, blocks=2, dropout=0.5)
+    return lesson.build_vivit(recipe, shape=SHAPE)
 
 
 def compute(layer, x, **options):
@@ -340,7 +346,7 @@ def test_a_half_of_the_heads_for_each_view_costs_no_weights(models):
 
 def test_an_unknown_kind_is_named_with_the_choices(lesson):
     with pytest.raises(ValueError, match="kind='divided'.*joint.*factorised dot-product"):
-        small_vivit(lesson, "divided")
+        lesson.encoder_layers("divided", 2, 2, 0.0)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -387,6 +393,50 @@ def test_attention_pairs_are_those_that_a_disturbance_finds(lesson, kind, T, S, 
     assert lesson.attention_pairs(kind, T, S, blocks) == pairs
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_multiplications_are_those_of_the_matrices_that_the_tokens_meet(lesson, kind):
+    T, S, dim, blocks, through = 3, 5, 8, 5, 0
+    x = noise(1, T, S, dim)
+    for layer in lesson.encoder_layers(kind, 2, blocks, 0.0):
+        x = layer(x)
+        matrices = [weight for weight in layer.weights if len(weight.shape) == 2]
+        through += x.shape[1] * x.shape[2] * sum(np.prod(matrix.shape) for matrix in matrices)
+    pairs = lesson.attention_pairs(kind, T, S, blocks)
+    assert lesson.multiplications(kind, T, S, dim, blocks) == (through, 2 * dim * pairs)
+
+
+@pytest.mark.parametrize("over", OVERS)
+def test_mixing_is_what_attention_does_to_values_that_are_labels(lesson, over):
+    T, S, dim, heads = 3, 5, 8, 4
+    x, attention = noise(2, T, S, dim), lesson.Attention(heads, over)
+    attention.build(x.shape)
+    randomise(attention)
+    mixed = lesson.mixing(attention, lesson.ops.convert_to_tensor(x))
+    np.testing.assert_allclose(mixed.sum(axis=-1), np.ones((2, T * S)), atol=1e-5)
+    seen = np.logical_or.reduce([view(one, T, S).reshape(T * S, T * S).T for one in over])
+    np.testing.assert_array_equal(mixed[0] > 0, seen)
+    kernel, bias, _, _ = filters_of(attention)
+    q, k = ((x.reshape(2, T * S, dim) @ kernel + bias).reshape(2, T * S, 3, heads, -1)[:, :, one] for one in (0, 1))
+    expected = np.zeros((2, T * S, T * S))
+    for head in range(heads):
+        allowed = view(over[head * len(over) // heads], T, S).reshape(T * S, T * S)
+        scores = np.einsum("nqw,nkw->nqk", q[:, :, head], k[:, :, head]) / (dim // heads) ** 0.5
+        scores = np.exp(np.where(allowed, scores, -np.inf))
+        expected += scores / scores.sum(axis=-1, keepdims=True) / heads
+    np.testing.assert_allclose(mixed, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+@pytest.mark.parametrize("kind", KINDS)
+def test_rollout_gives_each_tubelet_its_share_in_all_four_models(lesson, kind, blocks):
+    recipe, volumes = replace(lesson.NOTES, tubelet=(14, 7, 14)), noise(3, 28, 28, 28, 1)
+    model = randomise(lesson.build_vivit(replace(recipe, kind=kind, dim=8, heads=2, blocks=blocks)))
+    maps = lesson.rollout(model, recipe, volumes)
+    assert maps.shape == (3, 2, 4, 2) and (maps > 0).all()
+    np.testing.assert_allclose(maps.sum(axis=(1, 2, 3)), np.ones(3), atol=1e-5)
+    assert maps.std(axis=(1, 2, 3)).min() > 1e-4
+
+
 def test_both_backends_give_the_same_outputs(models, elsewhere, tmp_path):
     for number, kind in enumerate(KINDS):
         models[kind].save_weights(tmp_path / f"{number}.weights.h5")
@@ -409,15 +459,16 @@ def compute_elsewhere():
 # Data
 
 
-def test_a_shift_moves_the_whole_volume_by_a_few_voxels_and_reflects_the_rest(lesson):
+def test_a_shift_moves_a_batch_by_a_few_voxels_and_reflects_the_rest(lesson):
     volume, reach, offsets = np.arange(28**3, dtype="float32").reshape(28, 28, 28, 1), 2, []
     padded = np.pad(volume, 3 * [(reach, reach)] + [(0, 0)], mode="reflect")
     for _ in range(60):
-        moved, label = lesson.random_shift(lesson.tf.constant(volume), 7, reach)
-        assert moved.shape == volume.shape and label == 7
-        at = np.array(np.unravel_index(int(moved[14, 14, 14, 0]), (28, 28, 28))) - 14 + reach
+        moved, labels = lesson.random_shift(lesson.tf.constant([volume, volume + 1]), [7, 8], reach)
+        assert moved.shape == (2, *volume.shape) and labels == [7, 8]
+        at = np.array(np.unravel_index(int(moved[0, 14, 14, 14, 0]), (28, 28, 28))) - 14 + reach
         offsets.append(at)
-        np.testing.assert_array_equal(moved, padded[tuple(slice(start, start + 28) for start in at)])
+        expected = padded[tuple(slice(start, start + 28) for start in at)]
+        np.testing.assert_array_equal(moved, [expected, expected + 1])
     for axis in range(3):
         assert {at[axis] for at in offsets} == set(range(2 * reach + 1))
 
@@ -425,9 +476,9 @@ def test_a_shift_moves_the_whole_volume_by_a_few_voxels_and_reflects_the_rest(le
 def test_mirroring_swaps_left_and_right_and_leaves_other_organs_alone(lesson):
     volume, names = noise(2, 3, 4, 1), lesson.data.names
     labels = np.repeat(np.arange(11), 60)
-    mirrored = lesson.tf.data.Dataset.from_tensor_slices(labels).map(lambda label: lesson.mirror(volume, label))
+    mirrored = (part.numpy() for part in lesson.mirror(np.repeat(volume[None], len(labels), axis=0), labels))
     flips = np.zeros(11)
-    for before, (after, label) in zip(labels, mirrored.as_numpy_iterator(), strict=True):
+    for before, after, label in zip(labels, *mirrored, strict=True):
         flipped = label != before
         np.testing.assert_array_equal(after, volume[:, :, ::-1] if flipped else volume)
         swap = {"left": "right", "right": "left"}
@@ -442,11 +493,29 @@ def test_mirroring_swaps_left_and_right_and_leaves_other_organs_alone(lesson):
 def test_mirroring_twice_is_not_mirroring(lesson):
     volume, label = noise(2, 3, 4, 1), lesson.data.names.index("lung-left")
     twin = lesson.data.names.index("lung-right")
-    outcomes = [lesson.mirror(volume[:, :, ::-1], twin) for _ in range(20)]
-    back = [np.array(after) for after, name in outcomes if int(name) == label]
+    outcomes = lesson.mirror(np.repeat(volume[None, :, :, ::-1], 20, axis=0), np.full(20, twin))
+    back = [after for after, name in zip(*(part.numpy() for part in outcomes), strict=True) if name == label]
     assert 0 < len(back) < 20
     for after in back:
         np.testing.assert_array_equal(after, volume)
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_the_mirror_turns_the_axis_that_was_found(lesson, axis, monkeypatch):
+    monkeypatch.setattr(lesson, "layout", SimpleNamespace(left_right=axis))
+    volumes, label = noise(20, 2, 3, 4, 1), lesson.data.names.index("femur-left")
+    mirrored, labels = (part.numpy() for part in lesson.mirror(volumes, np.full(20, label)))
+    turned = labels != label
+    np.testing.assert_array_equal(mirrored[turned], np.flip(volumes, axis + 1)[turned])
+    np.testing.assert_array_equal(mirrored[~turned], volumes[~turned])
+    assert 0 < turned.sum() < 20
+
+
+def test_nothing_is_mirrored_where_no_axis_was_found(lesson, monkeypatch):
+    recipe = replace(lesson.NOTES, mirror=True)
+    assert lesson.augmentations(recipe) == [lesson.mirror]
+    monkeypatch.setattr(lesson, "layout", SimpleNamespace(left_right=None))
+    assert lesson.augmentations(recipe) == []
 
 
 def numbered(count, side=2):
@@ -489,7 +558,10 @@ def test_training_is_augmented_as_the_recipe_says(lesson):
     assert len(set(labels)) == 1
     shifted, labels = outcomes(shift=1)
     assert shifted.min() >= 0 and shifted.max() <= 1 and shifted.dtype == np.float32
-    assert len(np.unique(shifted[:, 14, 14, 14, 0])) > 5 and len(set(labels)) == 1
+    assert len(set(shifted[:, 14, 14, 14, 0])) == len(set(labels)) == 1  # a batch moves as one
+    recipe = replace(lesson.NOTES, batch_size=2, shift=1)
+    moved = [batch[0, 14, 14, 14, 0] for batch, _ in lesson.pipeline(split, recipe, training=True).as_numpy_iterator()]
+    assert len(moved) == 12 and len(set(moved)) > 3  # and every batch anew
     mirrored, labels = outcomes(mirror=True)
     assert {lesson.data.names[label] for label in labels} == {"femur-left", "femur-right"}
     for after, label in zip(mirrored[..., 0], labels, strict=True):
@@ -497,7 +569,95 @@ def test_training_is_augmented_as_the_recipe_says(lesson):
         np.testing.assert_allclose(after, volume[:, :, ::-1] if flipped else volume, atol=1e-6)
 
 
+# Choices
+
+
+def test_every_choice_stands_in_the_cell_of_dials(lesson):
+    assert list(lesson.CHOICES) == [field.name for field in fields(lesson.Recipe)]
+    for number, recipe in enumerate((lesson.NOTES, lesson.IMPROVED)):
+        assert vars(recipe) == {name: values[number] for name, values in lesson.CHOICES.items()}
+    differences = {name for name, value in vars(lesson.BRIEF).items() if value != getattr(lesson.IMPROVED, name)}
+    assert differences == set(lesson.FEWER)
+
+
+@pytest.mark.parametrize(
+    ("choices", "words"),
+    [
+        ({"tubelet": (8, 8)}, r"tubelet=\(8, 8\) .*three sides"),
+        ({"tubelet": 7}, r"tubelet=7 .*three sides"),
+        ({"tubelet": [7, 7, 7]}, r"tubelet=\[7, 7, 7\] .*in brackets"),
+        ({"tubelet": (29, 7, 7)}, r"tubelet=\(29, 7, 7\): .*29.* from 1 to 28"),
+        ({"tubelet": (7, 0, 7)}, r"tubelet=\(7, 0, 7\): .*0.* from 1 to 28"),
+        ({"tubelet": (8, 7, 7), "rest": "refuse"}, r"tubelet=\(8, 7, 7\) .*divisors of 28.*rest='report'"),
+        ({"tubelet": (1, 1, 1)}, r"tubelet=\(1, 1, 1\) .*larger.*21,952 tokens.* GB.*free"),
+        ({"rest": "ignore"}, "rest='ignore' .*'refuse' or 'report'"),
+        ({"kind": "both"}, "kind='both' .*joint.*factorised dot-product"),
+        ({"heads": 6}, "heads=6 .*divisor of dim=128"),
+        ({"heads": 1}, "heads=1 .*even"),
+        ({"heads": 0}, "heads=0 .*at least 1"),
+        ({"dim": 0}, "dim=0 .*at least 1"),
+        ({"blocks": 0}, "blocks=0 .*at least 1"),
+        ({"epochs": 0}, "epochs=0 .*at least 1"),
+        ({"epochs": 2.5}, "epochs=2.5 .*whole number"),
+        ({"batch_size": 0}, "batch_size=0 .*at least 1"),
+        ({"patience": 0}, "patience=0 .*at least 1"),
+        ({"warmup_epochs": -1}, "warmup_epochs=-1 .*at least 0"),
+        ({"shift": 28}, "shift=28 .*0 to 27"),
+        ({"dropout": 1.0}, "dropout=1.0 .*less than 1"),
+        ({"label_smoothing": -0.1}, "label_smoothing=-0.1 .*from 0"),
+        ({"weight_decay": 1.5}, "weight_decay=1.5 .*less than 1"),
+        ({"learning_rate": 0}, "learning_rate=0 .*more than 0"),
+    ],
+    ids=str,
+)
+def test_a_choice_that_cannot_be_is_refused_by_name_with_what_may_be(lesson, choices, words):
+    with pytest.raises(ValueError, match=words):
+        replace(lesson.NOTES, **choices)
+
+
+@pytest.mark.parametrize("tubelet", [(7, 7, 7), (14, 7, 7), (28, 28, 28), (8, 5, 28), (4, 4, 4)])
+def test_grid_and_what_is_covered_follow_from_the_tubelet(lesson, tubelet):
+    recipe, marks = replace(lesson.NOTES, tubelet=tubelet), np.zeros((28, 28, 28))
+    marks[lesson.covered(recipe)] = 1
+    embedding = lesson.TubeletEmbedding(1, tubelet, "report")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _, T, S, _ = embedding(noise(1, 28, 28, 28, 1)).shape
+    assert (lesson.grid(recipe)[0], np.prod(lesson.grid(recipe)[1:])) == (T, S)
+    assert marks.sum() == T * S * np.prod(tubelet)
+
+
+def test_boxes_are_whole_and_in_reading_order(lesson):
+    volumes = noise(2, 28, 28, 28, 1)
+    boxes = lesson.boxes_of(volumes, (14, 8, 9))
+    assert len(boxes) == 2 * 3 * 3 and {box.shape for box in boxes} == {(2, 14, 8, 9, 1)}
+    np.testing.assert_array_equal(boxes[1], volumes[:, :14, :8, 9:18])
+    np.testing.assert_array_equal(boxes[-1], volumes[:, 14:, 16:24, 18:27])
+
+
 # Training
+
+
+@pytest.mark.parametrize(("epochs", "warmup", "steps", "climbs"), [(1, 2, 31, 15), (2, 2, 7, 7), (3, 2, 10, 15)])
+def test_a_warm_up_longer_than_half_the_training_is_cut_and_says_so(lesson, epochs, warmup, steps, climbs):
+    recipe = replace(lesson.NOTES, epochs=epochs, warmup_epochs=warmup, learning_rate=1e-2)
+    words = f"warmup_epochs={warmup} .*half of {epochs * steps} steps.*climbs for {climbs}"
+    with pytest.warns(UserWarning, match=words):
+        optimizer = lesson.optimizer_for(recipe, steps)
+    rates = [rate(optimizer, step) for step in range(epochs * steps + 1)]
+    assert np.argmax(rates) == climbs and rates[climbs] == pytest.approx(1e-2)
+    assert rates[-1] == pytest.approx(0, abs=1e-6)
+
+
+def test_weight_decay_reaches_the_optimiser_without_a_warm_up(lesson):
+    optimizer = lesson.optimizer_for(replace(lesson.NOTES, weight_decay=0.07, learning_rate=3e-4), steps=10)
+    assert isinstance(optimizer, lesson.keras.optimizers.AdamW) and optimizer.weight_decay == 0.07
+    assert [rate(optimizer, step) for step in (0, 100)] == pytest.approx(2 * [3e-4])
+
+
+@pytest.mark.parametrize(("seconds", "each"), [([9.0], 9.0), ([9.0, 11.0], 2.0), ([9.0, 11.0, 12.0, 14.0], 2.0)])
+def test_the_time_of_an_epoch_leaves_out_the_first_unless_there_is_no_other(lesson, seconds, each):
+    assert lesson.seconds_per_epoch(seconds) == each
 
 
 def rate(optimizer, step):

@@ -9,7 +9,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from tutorial_utils.assets import copies, store
+from tutorial_utils import files
+from tutorial_utils.assets import store
 from tutorial_utils.assets.copies import BY_HAND, STAMP, Copy
 from tutorial_utils.assets.downloads import alone, download, publish
 from tutorial_utils.assets.manifest import Asset, readable
@@ -23,10 +24,8 @@ def wanted_in(chosen: list[Asset], out: Path) -> list[Copy]:
 
 
 def obstacle(chosen: list[Asset], out: Path) -> str | None:
-    """Why a folder cannot take what is missing of some assets; None if it can."""
-    if not copies.writable(out) or (out.exists() and not out.is_dir()):
-        return f"{out} is not a folder that can be written to: choose another for --out."
-    missing, free = sum(copy.missing_bytes for copy in wanted_in(chosen, out)), copies.free_bytes(out)
+    """Why a folder, which can be written to, cannot take what is missing of some assets; None if it can."""
+    missing, free = sum(copy.missing_bytes for copy in wanted_in(chosen, out)), files.free_bytes(out)
     if missing > free:
         return (
             f"{out} has room for {readable(free)}, and {readable(missing)} have yet to come: "
@@ -70,6 +69,7 @@ def add(asset: Asset, out: Path) -> str:
     damaged, there = copy.damage(), copy.folder.exists()
     if not damaged:
         copy.adopt()
+        files.open_to_all(copy.folder)
         return "already there, verified"
     if not there and _copied(copy):
         return "copied from this machine's cache"

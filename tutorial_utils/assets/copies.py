@@ -1,4 +1,4 @@
-"""Copies of assets on this machine: are they sound, where did they come from, and is there room for one?
+"""Copies of assets on this machine: are they sound, and where did they come from?
 
 A stamp, with every file's size and SHA-256, says that a folder was verified: from then on only sizes are compared,
 until more is asked for. A folder without one, copied by hand, is verified as far as the manifest allows.
@@ -6,15 +6,13 @@ until more is asked for. A folder without one, copied by hand, is verified as fa
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tutorial_utils import files
+from tutorial_utils import failures, files
 from tutorial_utils.assets.manifest import Asset, AssetFile, Edition
 
 STAMP = ".complete.json"
@@ -64,18 +62,32 @@ class Copy:
             return 0
         return max(0, self.asset.size_bytes - files.size_of(self.folder) - files.size_of(self.draft.folder))
 
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a folder, be it one that may not be read."""
+        try:
+            return self.folder.is_dir()
+        except OSError:
+            return True
+
     def problems(self) -> dict[Path, str]:
         """What is wrong; quick if there is a stamp, for then only sizes are compared."""
-        if not self.folder.is_dir():
+        if not self.is_there:
             return {self.folder: f"{self.folder} does not exist."}
-        stamp = self.stamp
-        return self._stamp_problems(stamp, rehash=False) if stamp else self.manifest_problems()
+        return self._found(rehash=False)
 
     def damage(self) -> dict[Path, str]:
         """What is wrong, found by hashing every file again and comparing it with the stamp and the manifest."""
-        stamp = self.stamp
-        stamped = self._stamp_problems(stamp, rehash=True) if stamp else {}
-        return stamped | self.manifest_problems()
+        return self._found(rehash=True)
+
+    def _found(self, rehash: bool) -> dict[Path, str]:
+        try:
+            stamp = self.stamp
+            stamped = self._stamp_problems(stamp, rehash) if stamp else {}
+            return stamped | (self.manifest_problems() if rehash or not stamp else {})
+        except OSError as error:  # somebody else's, or a disk that fails
+            path = Path(error.filename or self.folder)
+            return {path: f"{path} cannot be read: {failures.reason(error)}."}
 
     def manifest_problems(self) -> dict[Path, str]:
         """What the manifest, and the files' own formats, can say against the files."""
@@ -84,14 +96,14 @@ class Copy:
 
     def edition(self, path: Path) -> Edition | None:
         """Which of the asset's known editions a file is, by its MD5; None if it is none of them."""
-        found = _digest(path, "md5")
+        found = files.digest(path, "md5")
         return next((known for known in self.asset.editions if known.md5 == found), None)
 
     def write_stamp(self, source: str) -> dict:
         """Record that the folder has just been verified, where it came from, and every file's size and SHA-256."""
         stamp = {"asset": self.asset.name, "scale": self.asset.scale, "source": source, "files": {}}
         for file, path in zip(self.asset.files, self.paths, strict=True):
-            stamp["files"][file.path] = {"bytes": path.stat().st_size, "sha256": _digest(path, "sha256")}
+            stamp["files"][file.path] = {"bytes": path.stat().st_size, "sha256": files.digest(path)}
             if self.asset.editions:
                 stamp["edition"] = self.edition(path).name
         with files.draft(self.folder / STAMP) as partial:
@@ -100,27 +112,31 @@ class Copy:
 
     def adopt(self) -> None:
         """Stamp a sound folder that has no stamp, where it can be written to."""
-        if self.stamp is None and writable(self.folder):
+        if self.stamp is None and files.writable(self.folder):
             self.write_stamp(BY_HAND)
 
     @property
     def remedy(self) -> str:
         """How to have damaged files again, in a line."""
         if self.asset.kind == "bundled":
-            return f"Restore what the repository holds: git checkout -- data/{self.asset.folder}"
+            place = f"data/{self.asset.folder}"
+            root = self.folder.parents[len(Path(self.asset.folder).parts)]
+            if (root / ".git").exists() and shutil.which("git"):
+                return f"Restore what the repository holds: git checkout -- {place}"
+            return f"Unpack the course's archive once more, and put its folder {place} in the place of {self.folder}."
         command = f"python -m tutorial_utils assets verify {self.asset.name} --scale {self.asset.scale} --repair"
         return f"Download again just what is damaged: {command}"
 
     def _file_problem(self, file: AssetFile, path: Path) -> str | None:
         if not path.is_file():
             return f"{path} is missing" + (f" (expected SHA-256 {file.sha256}, found no file)." if file.sha256 else ".")
-        if file.sha256 and (found := _digest(path, "sha256")) != file.sha256:
+        if file.sha256 and (found := files.digest(path)) != file.sha256:
             return f"{path} is damaged: expected SHA-256 {file.sha256}, found {found}."
         if file.bytes is not None and path.stat().st_size != file.bytes:
             return f"{path} has {path.stat().st_size:,} bytes instead of {file.bytes:,}."
         if self.asset.editions and not self.edition(path):
             known = ", ".join(f"{edition.md5} ({edition.name})" for edition in self.asset.editions)
-            return f"{path} is no known edition: it has the MD5 {_digest(path, 'md5')}, known are {known}."
+            return f"{path} is no known edition: it has the MD5 {files.digest(path, 'md5')}, known are {known}."
         return None if _ends_where_it_says(path) else f"{path} is empty, cut short, or not what its name says."
 
     def _stamp_problems(self, stamp: dict, rehash: bool) -> dict[Path, str]:
@@ -131,17 +147,12 @@ class Copy:
                 problems[path] = f"{path} is missing{'' if recorded else ' from the stamp'}."
             elif (size := path.stat().st_size) != recorded["bytes"]:
                 problems[path] = f"{path} has {size:,} bytes; it had {recorded['bytes']:,} when verified."
-            elif rehash and (found := _digest(path, "sha256")) != recorded["sha256"]:
+            elif rehash and (found := files.digest(path)) != recorded["sha256"]:
                 problems[path] = f"{path} has changed: expected SHA-256 {recorded['sha256']}, found {found}."
         return problems
 
 
 # --- Is this file sound? ------------------------------------------------------------------------------------------
-
-
-def _digest(path: Path, algorithm: str) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, algorithm).hexdigest()
 
 
 def _ends_where_it_says(path: Path) -> bool:
@@ -172,26 +183,3 @@ def _read_json(path: Path) -> object | None:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-
-
-# --- Is there room? -----------------------------------------------------------------------------------------------
-
-
-def writable(folder: Path) -> bool:
-    """Whether files can be put into a folder, or into the one where it would be created."""
-    # Trying is the only test that holds for administrators, network shares and Windows alike.
-    try:
-        with tempfile.TemporaryFile(dir=_nearest(folder)):
-            return True
-    except OSError:
-        return False
-
-
-def free_bytes(folder: Path) -> int:
-    """The space that is free on the disk of a folder, which need not exist yet."""
-    return shutil.disk_usage(_nearest(folder)).free
-
-
-def _nearest(folder: Path) -> Path:
-    """A folder, or the one in which it would be created."""
-    return next((path for path in (folder, *folder.parents) if path.exists()), folder)

@@ -18,18 +18,18 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import requests
 from filelock import FileLock, Timeout
 from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies
 from urllib3.util import Retry
 
-from tutorial_utils import require
-from tutorial_utils.assets import copies
+from tutorial_utils import failures, files, require
 from tutorial_utils.assets.copies import AssetError, Copy
 from tutorial_utils.assets.manifest import Asset, readable
-from tutorial_utils.files import size_of
 
 PROBE_SECONDS = 4.0  # for all addresses together; an error for want of a network is promised within 10 s
 STALL_SECONDS = 30.0  # without a byte, in the middle of a download
@@ -47,6 +47,9 @@ FAILURES = {
     **dict.fromkeys(("Timeout", "timed out"), "fell silent"),
     **dict.fromkeys(("Connect", "Encoding", "Network", "Protocol", "ReadError", "Incomplete"), "lost the connection"),
 }
+
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def download(copy: Copy, damaged: Iterable[Path] = (), tried: Iterable[str] = ()
             network this takes less than 10 seconds.
     """
     tried = [*tried] or [*copy.problems().values()]
-    if not copies.writable(copy.folder.parent):
+    if not files.writable(copy.folder.parent):
         raise AssetError(_explain(copy, [*tried, f"{copy.folder.parent} cannot be written to."]))
     candidates = sources(copy.asset)
     silent = _probe(candidates)
@@ -101,7 +104,7 @@ def download(copy: Copy, damaged: Iterable[Path] = (), tried: Iterable[str] = ()
     try:
         return _fill(copy, answering, set(damaged), tried)
     except OSError as error:  # such as a full disk, or something that another user has begun
-        problem = f"{error.filename or copy.folder}: {error.strerror or error}"
+        problem = f"{error.filename or copy.folder}: {failures.reason(error)}."
         raise AssetError(_explain(copy, [*tried, problem])) from error
 
 
@@ -117,7 +120,7 @@ def _fill(copy: Copy, answering: list[Source], damaged: set[Path], tried: list[s
             for path in damaged:
                 path.unlink(missing_ok=True)
             folder.rename(draft.folder)
-        missing, free = copy.asset.size_bytes - size_of(draft.folder), copies.free_bytes(draft.folder)
+        missing, free = copy.asset.size_bytes - files.size_of(draft.folder), files.free_bytes(draft.folder)
         if missing > free:
             room = f"{readable(missing)} have yet to come, and there is room for {readable(free)} in {folder.parent}."
             raise AssetError(_explain(copy, [*tried, room]))
@@ -126,7 +129,7 @@ def _fill(copy: Copy, answering: list[Source], damaged: set[Path], tried: list[s
             if not problems:
                 return publish(copy, origin)
             tried = [*tried, *(f"{source.label}: {problem}" for problem in problems)]
-        if not size_of(draft.folder):
+        if not files.size_of(draft.folder):
             shutil.rmtree(draft.folder, ignore_errors=True)
         raise AssetError(_explain(copy, tried))
 
@@ -137,7 +140,7 @@ def _insist(source: Source, draft: Copy) -> tuple[str, list[str]]:
     So a line that breaks every hundred megabytes still delivers a checkpoint, and a file that came out wrong gets a
     second chance; a source that brings less than a thousandth of the asset is left.
     """
-    folder, most = draft.folder, size_of(draft.folder)
+    folder, most = draft.folder, files.size_of(draft.folder)
     while True:
         folder.mkdir(parents=True, exist_ok=True)  # each time, for it can have been deleted
         wrong, problems = {}, []
@@ -151,7 +154,7 @@ def _insist(source: Source, draft: Copy) -> tuple[str, list[str]]:
             wrong = {error.path: str(error)}
         except Exception as error:  # the clients raise dozens of types; the next source may do better
             problems = [_reason(error) if folder.exists() else f"{folder} was deleted in the middle of the download."]
-        size = size_of(folder)
+        size = files.size_of(folder)
         for path in wrong:
             path.unlink(missing_ok=True)
         if size - most <= draft.asset.size_bytes / 1000:
@@ -168,6 +171,7 @@ def publish(copy: Copy, origin: str) -> Path:
         elif path.is_dir() and not any(path.iterdir()):
             path.rmdir()
     stamp = draft.write_stamp(origin)
+    files.open_to_all(draft.folder)  # whoever shares this cache
     if copy.folder.exists():  # it is damaged
         shutil.rmtree(copy.folder)
     draft.folder.rename(copy.folder)
@@ -231,18 +235,30 @@ def _reason(error: Exception) -> str:
     """What went wrong, in plain words and then in the client's own."""
     if failed := getattr(error, "failed_files", None):  # ModelScope's client sums up, and keeps the reasons there
         return "; ".join(f"{path}: {_reason(reason)}" for path, reason in failed.items())
-    status = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     own = f"{type(error).__name__}: {error}"
-    plain = ANSWERS.get(status) or next((words for part, words in FAILURES.items() if part in own), "failed")
+    plain = ANSWERS.get(_status(error)) or next((words for part, words in FAILURES.items() if part in own), "failed")
     return f"{plain} ({require.shortened(own, 200)})"
+
+
+def _status(error: Exception) -> int | None:
+    """The status with which a server refused, if it did: of the first file that ModelScope's client names."""
+    for one in (*getattr(error, "failed_files", {}).values(), error):
+        status = getattr(getattr(one, "response", None), "status_code", None) or getattr(one, "status_code", None)
+        if status:
+            return status
+    return None
 
 
 def _explain(copy: Copy, tried: list[str]) -> str:
     """The one message of a failed download: what is missing, what was tried, what is kept, and the three ways on."""
-    asset, kept = copy.asset, size_of(copy.draft.folder)
+    asset, kept = copy.asset, files.size_of(copy.draft.folder)
     hints = [f"{readable(kept)} have come and are kept: the next attempt goes on from there."] if kept > 1e5 else []
+    proxies = {proxy for source in sources(asset) for proxy in get_environ_proxies(source.address).values()}
+    if proxies:
+        through = ", ".join(sorted(proxies))
+        hints.append(f"It was tried through the proxy {through}, as HTTPS_PROXY says: does it answer?")
     if asset.huggingface:
         hints.append("If Hugging Face is slow or cannot be reached: HF_ENDPOINT can name a mirror of it.")
     return "\n".join(
@@ -276,9 +292,10 @@ def _from_modelscope(asset: Asset, folder: Path) -> str:
         os.environ.setdefault(f"MODELSCOPE_{what}", str(value))
     from modelscope.hub.snapshot_download import snapshot_download  # takes 2 to 4 seconds
 
-    files = [file.path for file in asset.files]
+    wanted = [file.path for file in asset.files]
     endpoint = os.environ.get("MODELSCOPE_ENDPOINT")  # as it is now: by itself the client reads it only once
-    snapshot_download(asset.modelscope, local_dir=str(folder), allow_patterns=files, endpoint=endpoint)
+    where = {"local_dir": str(folder), "allow_patterns": wanted, "endpoint": endpoint}
+    _as_anybody(lambda token: snapshot_download(asset.modelscope, token=token, **where), nobody="")
     return f"ModelScope {asset.modelscope}"
 
 
@@ -294,9 +311,9 @@ def _from_hugging_face(asset: Asset, folder: Path) -> str:
     constants.DOWNLOAD_CHUNK_SIZE = 2**16  # what a break can lose; by default 10 MB
     for file in asset.files:
         endpoint = os.environ.get("HF_ENDPOINT")  # as it is now: by itself the client reads it only once
-        published = get_hf_file_metadata(
-            hf_hub_url(asset.huggingface, file.path, revision=asset.revision, endpoint=endpoint), retry_on_errors=True
-        )
+        url = hf_hub_url(asset.huggingface, file.path, revision=asset.revision, endpoint=endpoint)
+        ask = partial(get_hf_file_metadata, url, retry_on_errors=True)
+        published = _as_anybody(lambda token, ask=ask: ask(token=token), nobody=False)
         target = folder / file.path
         if target.is_file() and _is_published(target, published.etag):
             continue
@@ -317,6 +334,24 @@ def _from_hugging_face(asset: Asset, folder: Path) -> str:
         target.parent.mkdir(parents=True, exist_ok=True)
         beginning.replace(target)
     return f"Hugging Face {asset.huggingface}"
+
+
+def _as_anybody(ask: Callable[[object], Answer], nobody: object) -> Answer:
+    """What a hub answers to the learner, or, if it refuses that, to nobody: a token expires, and most files are public.
+
+    Args:
+        ask: called with a token; None is the learner's own, if there is one.
+        nobody: what means no token to the client.
+    """
+    try:
+        return ask(None)
+    except Exception as refusal:
+        if _status(refusal) not in (401, 403):
+            raise
+        try:
+            return ask(nobody)
+        except Exception:
+            raise refusal from None  # which says what is wrong with the token, if there was one
 
 
 def _is_published(path: Path, etag: str) -> bool:
@@ -366,6 +401,7 @@ def _patient_session() -> requests.Session:
     busy = Retry(3, connect=0, read=0, backoff_factor=1, status_forcelist=(429, 503), raise_on_status=False)
     busy.respect_retry_after_header = False  # which can be an hour
     session = requests.Session()
+    session.auth = lambda request: request  # nobody's .netrc: what it has may have expired, and these files are public
     for scheme in ("http://", "https://"):
         session.mount(scheme, HTTPAdapter(max_retries=busy))
     return session

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tutorial_utils import runtime
+from tutorial_utils import files, runtime
 
 MANIFEST = Path(__file__).with_name("assets.toml")
 
@@ -95,7 +95,7 @@ def readable(count: int) -> str:
 
 def read(path: Path = MANIFEST) -> tuple[Asset, ...]:
     """All assets, one for each name and scale (an asset that both scales share appears twice)."""
-    tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    tables = tomllib.loads(files.edited_text(path))
     return tuple(asset for name, table in tables.items() for asset in _parse(name, table))
 
 

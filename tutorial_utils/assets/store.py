@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tutorial_utils import runtime
-from tutorial_utils.assets import copies, manifest
+from tutorial_utils import files, runtime, surroundings
+from tutorial_utils.assets import manifest
 from tutorial_utils.assets.copies import AssetError, Copy
 from tutorial_utils.assets.manifest import Asset
 
@@ -50,13 +50,13 @@ class Store:
 
         Going on without the class's would make all learners download what the teacher has put there.
         """
-        shared = os.environ.get("TUTORIAL_DATA")
+        shared, own = os.environ.get("TUTORIAL_DATA"), self.own or surroundings.user_cache()
         if not shared:
-            return [self.own or user_cache()]
-        root = Path(shared).expanduser()
+            return [own]
+        root = surroundings.from_where_it_was_given(shared)
         if not root.is_dir():
             raise ValueError(f"TUTORIAL_DATA={shared!r} is not a folder: create or mount it, or unset the variable.")
-        return [root, self.own or user_cache()]
+        return [root, own]
 
     def copies(self, asset: Asset) -> list[Copy]:
         """Folders that hold an asset, sound or not, or would if it were here: one for each cache."""
@@ -68,7 +68,7 @@ class Store:
 
     def present(self, asset: Asset) -> list[Copy]:
         """The copies on this machine, sound or not."""
-        return [copy for copy in self.copies(asset) if copy.folder.is_dir() or asset.kind == "bundled"]
+        return [copy for copy in self.copies(asset) if copy.is_there or asset.kind == "bundled"]
 
     def sound(self, asset: Asset) -> Copy | None:
         """The first copy that is sound, if there is one."""
@@ -77,7 +77,7 @@ class Store:
     def destination(self, asset: Asset) -> Copy:
         """Where a download goes: to the first cache that can be written to (or the user's, which then says why)."""
         places = self.copies(asset)
-        return next((copy for copy in places if copies.writable(copy.folder.parent)), places[-1])
+        return next((copy for copy in places if files.writable(copy.folder.parent)), places[-1])
 
     def fetch(self, name: str, scale: str | None = None) -> Path:
         """The local folder of an asset, verified, after downloading it if need be.
@@ -132,7 +132,7 @@ class Store:
             damaged = copy.damage()
             if damaged and asset.kind == "bundled":
                 raise AssetError(copy.remedy)
-            if damaged and not copies.writable(copy.folder):
+            if damaged and not files.writable(copy.folder):
                 raise AssetError(f"{copy.folder} cannot be written to: ask whoever filled it to repair it.")
             if damaged:
                 _download(copy, damaged)
@@ -143,13 +143,6 @@ def _download(copy: Copy, damaged: Iterable[Path] = (), tried: Iterable[str] = (
     from tutorial_utils.assets.downloads import download  # its clients are not needed where everything is here
 
     return download(copy, damaged, tried)
-
-
-def user_cache() -> Path:
-    """The folder for this course among the user's caches."""
-    from platformdirs import user_cache_path
-
-    return user_cache_path("transformers-for-images-and-video")
 
 
 COURSE = Store(manifest.read(), Path(__file__).parents[2] / "data")

@@ -14,21 +14,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tutorial_utils.assets.store import fetch
+from tutorial_utils.datasets.names import Names
 
 if TYPE_CHECKING:
     import torch
 
-FASHION_CLASSES = (
-    "T-shirt/top",
-    "trouser",
-    "pullover",
-    "dress",
-    "coat",
-    "sandal",
-    "shirt",
-    "sneaker",
-    "bag",
-    "ankle boot",
+FASHION_CLASSES = Names(
+    (
+        "T-shirt/top",
+        "trouser",
+        "pullover",
+        "dress",
+        "coat",
+        "sandal",
+        "shirt",
+        "sneaker",
+        "bag",
+        "ankle boot",
+    )
 )
 
 _FASHION_FILES = {"train": ("train", 60_000), "test": ("t10k", 10_000)}

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tutorial_utils import require, runtime
+from tutorial_utils import failures, require, runtime
 from tutorial_utils.assets import store
 from tutorial_utils.assets.copies import Copy
 from tutorial_utils.datasets import organs
+from tutorial_utils.datasets.names import Names
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Volumes:
     train: tuple[np.ndarray, np.ndarray]
     val: tuple[np.ndarray, np.ndarray]
     test: tuple[np.ndarray, np.ndarray]
-    names: tuple[str, ...]
+    names: Names
     about: str
 
 
@@ -107,12 +108,16 @@ def read_organmnist3d(path: Path, about: str) -> Volumes:
     return Volumes(**splits, names=names, about=about)
 
 
-def _organ_schema() -> tuple[tuple[str, ...], dict[str, int]]:
+def _organ_schema() -> tuple[Names, dict[str, int]]:
     """The eleven labels, and the number of volumes in each split."""
-    from medmnist import INFO  # imports torch and torchvision
-
+    try:
+        from medmnist import INFO  # imports torch and torchvision
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            "OrganMNIST3D needs medmnist, which is not installed here: `make LIGHT=0` installs it."
+        ) from error
     info = INFO["organmnist3d"]
-    return tuple(info["label"][str(index)] for index in range(len(info["label"]))), info["n_samples"]
+    return Names(info["label"][str(index)] for index in range(len(info["label"]))), info["n_samples"]
 
 
 def _read_array(path: Path, key: str) -> np.ndarray:
@@ -120,5 +125,7 @@ def _read_array(path: Path, key: str) -> np.ndarray:
         with zipfile.ZipFile(path) as archive, archive.open(f"{key}.npy") as member:
             return np.lib.format.read_array(member, allow_pickle=False)
     except Exception as error:  # a damaged file makes zipfile and numpy raise a dozen types
+        if failures.is_memory(error):
+            raise
         reason = f"{type(error).__name__}: {error}"
         raise ValueError(f"{path} could not be read as OrganMNIST3D: {reason}. Fetch the file again.") from error

@@ -11,10 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
+
+from tutorial_utils import require
 
 SIDE = 28
 """Voxels along each axis of a volume."""
@@ -130,37 +133,40 @@ NOISE = (0.02, 0.06)  # smallest and largest standard deviation of a volume's no
 BLUR = 0.7  # partial-volume blur, in voxels
 
 
-def draw_organs(names: Sequence[str], rng: np.random.Generator) -> np.ndarray:
+def draw_organs(names: Sequence[str], rng: np.random.Generator, slices: int = SIDE) -> np.ndarray:
     """Draw one synthetic volume for each name.
 
     Args:
         names: N of the eleven labels of OrganMNIST3D, such as ``"kidney-left"`` or ``"liver"``.
         rng: where all randomness comes from: pose, size, brightness, neighbouring tissue and noise.
+        slices: how many, at least 1: with more of them the same box is cut more finely from head to feet.
 
     Returns:
-        uint8 of shape (N, 28, 28, 28).
+        uint8 of shape (N, slices, 28, 28).
 
     Raises:
-        ValueError: a name is none of the eleven.
+        ValueError: a name is none of the eleven, or there are to be no slices.
     """
-    volumes = np.empty((len(names), SIDE, SIDE, SIDE), np.uint8)
+    require.whole("slices", slices, 1)
+    grid = _grid(slices)
+    volumes = np.empty((len(names), slices, SIDE, SIDE), np.uint8)
     for index, name in enumerate(names):
         if name not in NAMES:
             raise ValueError(f"{name!r} is no organ of OrganMNIST3D: choose from {', '.join(NAMES)}.")
         kind, _, side = name.partition("-")
-        volume = _draw(ORGANS[kind], rng)
+        volume = _draw(ORGANS[kind], rng, grid)
         volumes[index] = volume[..., ::-1] if side == "left" else volume
     return volumes
 
 
-def _draw(organ: Organ, rng: np.random.Generator) -> np.ndarray:
-    """One volume (28, 28, 28), uint8, of a right-hand organ amid its neighbours."""
-    scan = _neighbourhood(rng)
+def _draw(organ: Organ, rng: np.random.Generator, grid: np.ndarray) -> np.ndarray:
+    """One volume (slices, 28, 28), uint8, of a right-hand organ amid its neighbours."""
+    scan = _neighbourhood(rng, grid)
     turn = Rotation.from_rotvec(rng.normal(0, TURN, 3)).as_matrix()
     size = rng.uniform(*SCALE) * rng.uniform(0.85, 1.15, 3)
-    own = (turn.T @ (_GRID - rng.uniform(-SHIFT, SHIFT, (3, 1)))) / size[:, None]
-    shape, tone = np.full(_GRID.shape[1], -9.0, np.float32), organ.tone + rng.normal(0, TONE)
-    inside = np.full(_GRID.shape[1], tone, np.float32)
+    own = (turn.T @ (grid - rng.uniform(-SHIFT, SHIFT, (3, 1)))) / size[:, None]
+    shape, tone = np.full(grid.shape[1], -9.0, np.float32), organ.tone + rng.normal(0, TONE)
+    inside = np.full(grid.shape[1], tone, np.float32)
     for blob in organ.blobs:
         depth = _depth(own, blob.center, blob.radii)
         if blob.carve:
@@ -170,19 +176,19 @@ def _draw(organ: Organ, rng: np.random.Generator) -> np.ndarray:
         else:
             inside += blob.tone * _soft(depth)
     scan += _soft(shape) * (inside - scan)
-    scan = gaussian_filter(scan.reshape(SIDE, SIDE, SIDE), BLUR)
+    scan = gaussian_filter(scan.reshape(-1, SIDE, SIDE), BLUR)
     scan = rng.uniform(0.85, 1.15) * scan + rng.normal(0, 0.03) + rng.uniform(*NOISE) * rng.standard_normal(scan.shape)
     return (255 * scan.clip(0, 1)).astype(np.uint8)
 
 
-def _neighbourhood(rng: np.random.Generator) -> np.ndarray:
+def _neighbourhood(rng: np.random.Generator, grid: np.ndarray) -> np.ndarray:
     """Fat, and around it a few ellipsoids of soft tissue, bone or air that the organ will cover in part."""
-    scan = np.full(_GRID.shape[1], rng.normal(0.30, 0.04), np.float32)
+    scan = np.full(grid.shape[1], rng.normal(0.30, 0.04), np.float32)
     for _ in range(NEIGHBOURS):
         direction = rng.standard_normal(3)
         center = 1.05 * direction / np.linalg.norm(direction)
         tone = rng.choice([0.12, 0.50, 0.56, 0.60, 0.80], p=[0.10, 0.25, 0.30, 0.25, 0.10])
-        scan += _soft(_depth(_GRID, center, rng.uniform(0.25, 0.6, 3))) * (tone - scan)
+        scan += _soft(_depth(grid, center, rng.uniform(0.25, 0.6, 3))) * (tone - scan)
     return scan
 
 
@@ -197,10 +203,8 @@ def _soft(depth: np.ndarray) -> np.ndarray:
     return np.clip(0.5 + depth * SIDE / 2, 0, 1)
 
 
-def _grid() -> np.ndarray:
-    """The voxels' centres, (column, row, slice) from -1 to 1, as (3, 28 * 28 * 28)."""
-    axis = (np.arange(SIDE, dtype=np.float32) + 0.5) / SIDE * 2 - 1
-    return np.stack([grid.ravel() for grid in np.meshgrid(axis, axis, axis, indexing="ij")][::-1])
-
-
-_GRID = _grid()
+@cache
+def _grid(slices: int) -> np.ndarray:
+    """The voxels' centres, (column, row, slice) from -1 to 1, as (3, slices * 28 * 28)."""
+    axes = [(np.arange(count, dtype=np.float32) + 0.5) / count * 2 - 1 for count in (slices, SIDE, SIDE)]
+    return np.stack([grid.ravel() for grid in np.meshgrid(*axes, indexing="ij")][::-1])

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import math
-from collections.abc import Sequence
-from typing import Any
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
 
+import matplotlib
 import matplotlib.ticker as ticker
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.patches import FancyBboxPatch
+from matplotlib.text import Text
 
 from tutorial_utils.networks.patches import Size, as_pair, patch_grid, unpatchify
 
@@ -20,6 +27,26 @@ ACCENT, SECOND, QUIET, INK = "#d1495b", "#00798c", "#9aa5b1", "#30475e"
 """The colours of every plot: what to look at, what to compare it with, everything else, and dark boxes."""
 
 DPI = 90
+
+matplotlib.rcdefaults()  # the figures look as here, whatever somebody's matplotlibrc says
+
+
+class Rate(Protocol):
+    """A rate from 0 to 1 and its bounds, such as `measures.intervals.Rate`."""
+
+    @property
+    def value(self) -> float: ...
+
+    @property
+    def interval(self) -> tuple[float, float]: ...
+
+
+@contextmanager
+def any_sign() -> Iterator[None]:
+    """Without a warning for a sign that no font here has: a box stands for it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")
+        yield
 
 
 class LessonFigure(Figure):
@@ -31,6 +58,20 @@ class LessonFigure(Figure):
     """
 
     description = "figure"
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Draw all texts as they were typed: a prompt or a name with dollars is no formula. Powers of ten are."""
+        powers = {
+            label
+            for ax in self.findobj(Axes)
+            for axis in (ax.xaxis, ax.yaxis)
+            if isinstance(axis.get_major_formatter(), ticker.LogFormatter)
+            for label in axis.get_ticklabels(which="both")
+        }
+        for text in self.findobj(Text):
+            text.set_parse_math(text in powers)
+        with any_sign():
+            super().draw(renderer)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         buffer = io.BytesIO()
@@ -205,22 +246,60 @@ def show_confusion(matrix: np.ndarray, names: Sequence[str]) -> LessonFigure:
 
 
 def show_attention(image: np.ndarray, maps: np.ndarray, titles: Sequence[str]) -> LessonFigure:
-    """An image (C, H, W), then the same image under each attention map (M, rows, columns), each to its own scale."""
+    """An image (C, H, W), and beside it each attention map (M, rows, columns) with its own scale, in percent."""
     maps = np.asarray(maps)
     columns = len(maps) + 1
-    figure, axes = new_figure(f"an image and {len(maps)} attention maps over it", 1, columns, 1.8 * columns, 2.1)
+    figure, axes = new_figure(f"an image and {len(maps)} attention maps beside it", 1, columns, 2.0 * columns, 2.2)
     draw_image(axes[0, 0], image, "image")
     for ax, weights, title in zip(axes.flat[1:], maps, titles, strict=True):
-        draw_attention(ax, image, weights, title)
+        drawn = draw_attention(ax, image, 100 * weights, title)
+        figure.colorbar(drawn, location="bottom", shrink=0.9, format="%g%%").ax.tick_params(labelsize=7)
     return figure
 
 
-def draw_attention(ax: Axes, image: np.ndarray, weights: np.ndarray, title: str = "") -> None:
-    """Draw one attention map (rows, columns) over one image (C, H, W)."""
-    draw_image(ax, image, title)
+def draw_attention(
+    ax: Axes, image: np.ndarray, weights: np.ndarray, title: str = "", most: float | None = None
+) -> AxesImage:
+    """Draw one attention map (rows, columns) as squares, in the frame of the image (C, H, W) that it is about.
+
+    The image itself is not drawn: what is bright there would look attended.
+
+    Args:
+        most: the weight that is drawn brightest; None for the map's largest. Nothing is drawn black.
+
+    Returns:
+        what a colour bar can be made of.
+    """
+    weights = np.asarray(weights)
     height, width = image.shape[-2:]
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
-    ax.imshow(np.asarray(weights), cmap="inferno", alpha=0.65, extent=extent, interpolation="bilinear")
+    top = (float(weights.max()) if most is None else most) or 1.0
+    drawn = ax.imshow(weights, cmap="inferno", vmin=0, vmax=top, extent=extent, interpolation="nearest")
+    ax.set_title(title, fontsize=9)
+    bare(ax)
+    return drawn
+
+
+def show_matrices(matrices: dict[str, np.ndarray], width: float = 9.0) -> LessonFigure:
+    """Small matrices side by side, each number written into its square: ``{name: (rows, columns)}``."""
+    shapes = [np.shape(matrix) for matrix in matrices.values()]
+    unit = width / sum(columns + 0.6 for _, columns in shapes)  # inches a square
+    figure, axes = new_figure(
+        f"matrices: {', '.join(matrices)}",
+        1,
+        len(matrices),
+        width,
+        unit * max(rows for rows, _ in shapes) + 0.5,
+        width_ratios=[columns for _, columns in shapes],
+    )
+    for ax, (name, matrix) in zip(axes.flat, matrices.items(), strict=True):
+        values = np.asarray(matrix)
+        ax.imshow(values, cmap="Blues", vmin=0, vmax=2 * max(abs(values).max(), 1e-9))  # pale, to be read upon
+        for (row, column), value in np.ndenumerate(values):
+            ax.text(column, row, f"{value:.2f}".rstrip("0").rstrip("."), ha="center", va="center", fontsize=9)
+        ax.set_title(name, fontsize=9)
+        bare(ax)
+    return figure
 
 
 def show_images(
@@ -253,9 +332,26 @@ def show_curves(curves: dict[str, tuple[Sequence[float], Sequence[float]]], xlab
         ax.plot(x, y, color=color, label=name, marker="o", markersize=3)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.xaxis.set_major_locator(
-        ticker.MaxNLocator(integer=all(float(v).is_integer() for x, _ in curves.values() for v in x))
+        ticker.MaxNLocator(integer=all(float(v).is_integer() for x, _ in curves.values() for v in x), min_n_ticks=1)
     )
     ax.legend(frameon=False)
+    return figure
+
+
+def show_rate_curves(
+    curves: dict[str, tuple[Sequence[float], Sequence[Rate]]], xlabel: str, ylabel: str
+) -> LessonFigure:
+    """Rates over a common axis, each with its interval as a bar: ``{name: (x, rates)}``, at most eight."""
+    figure, axes = new_figure(f"{ylabel} against {xlabel}: {', '.join(curves)}", 1, 1, 8, 3.6)
+    ax = axes[0, 0]
+    looks = itertools.product(("-", "--"), (ACCENT, SECOND, INK, QUIET))
+    for (name, (x, rates)), (line, color) in zip(curves.items(), looks, strict=False):
+        found = np.array([(rate.value, *rate.interval) for rate in rates]).reshape(-1, 3)
+        reach = abs(found[:, 1:] - found[:, :1]).T
+        ax.errorbar(x, found[:, 0], reach, color=color, linestyle=line, label=name, marker="o", markersize=3, capsize=2)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.yaxis.set_major_formatter(ticker.PercentFormatter(1))
+    ax.legend(frameon=False, fontsize=8, bbox_to_anchor=(1, 0.5), loc="center left")
     return figure
 
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import imageio_ffmpeg
 import numpy as np
 from einops import repeat
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -22,7 +21,8 @@ from matplotlib.transforms import IdentityTransform
 from PIL import Image, PngImagePlugin
 
 from tutorial_utils import files
-from tutorial_utils.figures.plotting import ACCENT, DPI, LessonFigure
+from tutorial_utils.figures.films import ffmpeg
+from tutorial_utils.figures.plotting import ACCENT, DPI, LessonFigure, any_sign
 
 LARGEST = 10_000
 """Pixels along a side of a grid, at most."""
@@ -108,8 +108,9 @@ class Animation:
         size = f"{frames.shape[2]}x{frames.shape[1]}"
         source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", str(self.fps), "-i", "-"]
         target = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-movflags", "+faststart", "-f", "mp4", str(file)]
-        ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
-        result = subprocess.run([ffmpeg, "-v", "error", *source, *target], input=frames.tobytes(), capture_output=True)
+        result = subprocess.run(
+            [ffmpeg(), "-v", "error", *source, *target], input=frames.tobytes(), capture_output=True
+        )
         if result.returncode:
             raise OSError(f"ffmpeg could not write the video: {result.stderr.decode(errors='replace').strip()}")
 
@@ -211,7 +212,8 @@ def _draw_captions(
         figure.text(0, 0, caption, fontsize=9, color="black" if good else ACCENT, **style)
         for caption, good in zip(captions, right, strict=True)
     ]
-    boxes = [text.get_window_extent(canvas.get_renderer()) for text in (heading, *labels)]
+    with any_sign():
+        boxes = [text.get_window_extent(canvas.get_renderer()) for text in (heading, *labels)]
     (title_width, *widths), (title_height, *heights) = (
         [math.ceil(length) for length in lengths]
         for lengths in zip(*((box.width, box.height) for box in boxes), strict=True)

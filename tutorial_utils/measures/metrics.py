@@ -149,7 +149,10 @@ def spread(features: Tensor, labels: Tensor) -> float:
     require.integers("labels", labels, f"{len(features)}")
     classes, members = labels.unique(return_counts=True)
     if members.min() < 2:
-        raise ValueError(f"class {classes[members.argmin()]} has one member: a spread needs two or more of each.")
+        raise ValueError(
+            f"class {classes[members.argmin()]} has one member, and a spread needs two or more of each: "
+            f"{2 * len(classes)} or more for {len(classes)} classes."
+        )
     return _mean(features[labels == label].var(0).sum().sqrt().item() for label in classes)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -16,7 +17,7 @@ import torch
 from accelerate import init_empty_weights
 from torch import nn
 
-from tutorial_utils import require
+from tutorial_utils import failures, require
 
 Part = TypeVar("Part")
 Network = TypeVar("Network", bound=nn.Module)
@@ -43,6 +44,8 @@ def load(kind: type[Part], folder: Path, *, exact: bool = False, **options: Any)
     try:
         part = kind.from_pretrained(folder, local_files_only=True, **options)
     except Exception as error:  # each of the libraries and of the file formats has its own
+        if failures.is_memory(error):
+            raise
         raise ValueError(f"{folder} could not be read as a {kind.__name__}: {one_sentence(error)}") from error
     if is_network:
         part, found = part
@@ -113,8 +116,17 @@ def read_state_dict(path: Path) -> object:
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as error:  # pickle, zip and torch each have their own
-        reason = f"{type(error).__name__} {error}".splitlines()[0]
-        raise ValueError(f"{path} could not be read as a state dict: {reason}") from error
+        if failures.is_memory(error):
+            raise
+        raise ValueError(
+            f"{path} could not be read as a state dict: {type(error).__name__} {_refusal(error)}"
+        ) from error
+
+
+def _refusal(error: Exception) -> str:
+    """Why torch could not read a file, without its advice on how to run code that is in it: none is run here."""
+    other = re.search(r"(?i)unsupported (operand \S+|global:? (?:GLOBAL )?\S+)", str(error))
+    return f"it holds other things than tensors ({other[0]})" if other else require.shortened(error)
 
 
 def network_with(state: object, build: Callable[[], Network], refusal: str) -> Network:

@@ -41,6 +41,26 @@ def patch_grid(image_size: Size, patch_size: Size) -> tuple[int, int]:
     return image[0] // patch[0], image[1] // patch[1]
 
 
+def trim_to_patches(images: Array, patch_size: Size) -> Array:
+    """The middle of images (..., H, W), as much of it as whole patches cover.
+
+    Raises:
+        ValueError: not one patch fits; the message has both sizes.
+    """
+    if images.ndim < 2:
+        raise ValueError(f"images of shape {tuple(images.shape)} must be (..., H, W).")
+    sides, steps = tuple(images.shape[-2:]), as_pair(patch_size, "patch_size")
+    kept = []
+    for axis, side, step in zip(("height", "width"), sides, steps, strict=True):
+        if step > side:
+            raise ValueError(
+                f"A patch of {step} pixels does not fit into the image's {axis} of {side}: choose a smaller."
+            )
+        start = side % step // 2
+        kept.append(slice(start, start + side - side % step))
+    return images[(..., *kept)]
+
+
 def patchify(images: Array, patch_size: Size) -> Array:
     """Cut images into non-overlapping patches, row by row, each flattened to a vector.
 

@@ -7,6 +7,7 @@ import csv
 import json
 import logging
 import math
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -20,7 +21,8 @@ import typer
 from diffusers import SchedulerMixin
 from torch import nn
 
-from tutorial_utils import files, runtime
+from tutorial_utils import failures, files, runtime
+from tutorial_utils.networks.checkpoints import read_state_dict
 from tutorial_utils.sampling.diffusion import signal_and_noise
 
 log = logging.getLogger("recipes")
@@ -37,7 +39,18 @@ def command(recipe: Callable[[Path, Path, torch.device], None]) -> None:
         device: Annotated[str | None, typer.Option(help="A torch device, the lessons' by default.")] = None,
     ) -> None:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-        recipe(out, work, runtime.device(device))
+        failures.any_encoding()
+        try:
+            files.require_place(out, "--out")
+            files.require_place(work, "--work")
+            with files.alone(work, f"{work} is in use"), files.draft_folder(out) as draft:
+                recipe(draft, work, runtime.device(device))
+        except ValueError as error:
+            sys.exit(str(error))
+        except Exception as error:
+            if not failures.is_systems(error):
+                raise
+            sys.exit(failures.in_a_line(error))
 
     main.__doc__ = recipe.__doc__
     typer.run(main)
@@ -320,7 +333,7 @@ def save_state(path: Path, state: dict) -> None:
 
 def load_state(path: Path) -> dict | None:
     """The state that `save_state` wrote, on the CPU, or None if there is none yet."""
-    return torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
+    return read_state_dict(path) if path.exists() else None
 
 
 def stratified_times(count: int, device: torch.device, times: int = 1000) -> torch.Tensor:
@@ -356,11 +369,11 @@ def write_report(out: Path, rows: Iterable[dict], metrics: dict, card: str) -> N
     """What lies beside every checkpoint: the log of the training, all measurements, and the model card."""
     write_csv(out / "training.csv", rows)
     (out / "metrics.json").write_text(json.dumps(without_infinity(metrics), indent=2, allow_nan=False) + "\n")
-    (out / "README.md").write_text(card)
+    (out / "README.md").write_text(card, encoding="utf-8")
 
 
 def without_infinity(value: object) -> object:
-    """For JSON, which has no infinity: null where a number is infinite, at any depth; it stands for no bound."""
+    """For JSON, which has no infinity: null where a number is infinite, at any depth; so no bound."""
     if isinstance(value, dict):
         return {key: without_infinity(one) for key, one in value.items()}
     if isinstance(value, list | tuple):

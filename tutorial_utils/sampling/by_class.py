@@ -21,6 +21,8 @@ from tutorial_utils import files, require, runtime
 from tutorial_utils.assets.store import fetch
 from tutorial_utils.datasets.fashion_mnist import FASHION_CLASSES
 from tutorial_utils.datasets.images import grid
+from tutorial_utils.datasets.names import Names
+from tutorial_utils.figures.films import plays
 from tutorial_utils.networks import checkpoints
 from tutorial_utils.networks.uvit import UViT, load_uvit
 from tutorial_utils.sampling import shards
@@ -39,7 +41,7 @@ DECODED_PLACES = 2**13
 """Places of latents that are decoded at once, for the sake of memory: eight images of 256x256 pixels, say."""
 
 
-def load(scale: str | None = None, device: torch.device | None = None) -> tuple[UViT, AutoencoderKL, tuple[str, ...]]:
+def load(scale: str | None = None, device: torch.device | None = None) -> tuple[UViT, AutoencoderKL, Names]:
     """The U-ViT and the VAE of a scale, fetched, on a device in its working precision; and the names of the classes.
 
     Raises:
@@ -83,11 +85,11 @@ def decode(vae: AutoencoderKL, latents: Tensor) -> Tensor:
     return (images / 2 + 0.5).clamp(0, 1)
 
 
-def imagenet_classes() -> tuple[str, ...]:
+def imagenet_classes() -> Names:
     """The names of ImageNet's 1,000 classes."""
     from torchvision.models import ViT_B_16_Weights
 
-    return tuple(ViT_B_16_Weights.DEFAULT.meta["categories"])
+    return Names(ViT_B_16_Weights.DEFAULT.meta["categories"])
 
 
 def chosen_classes(words: str, names: Sequence[str]) -> list[int]:
@@ -115,11 +117,14 @@ def sample_to_folder(
 ) -> None:
     """Write `samples.npz` and `grid.png`: one sample for each label, in order. See `Sampler.fill`."""
 
-    def finish(images: np.ndarray) -> dict[str, np.ndarray]:
-        with files.draft(out / "grid.png") as partial:
-            Image.fromarray(grid(images)).save(partial, "PNG")
+    def finish(images: np.ndarray) -> shards.Saved:
         return {"images": images, "labels": np.array(labels)}
+
+    def complete(saved: shards.Saved) -> None:
+        if not plays(out / "grid.png"):
+            with files.draft(out / "grid.png") as partial:
+                Image.fromarray(grid(saved["images"])).save(partial, "PNG")
 
     request = {"labels": list(labels), "seed": seed, "batch_size": sampler.batch_size} | asdict(settings)
     asked = torch.tensor(labels, dtype=torch.int64)
-    sampler.fill(out, request, asked, seed, settings, finish, progress=progress)
+    sampler.fill(out, request, asked, seed, settings, finish, complete, progress=progress)

@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import inspect
 import math
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from numbers import Real
 
 import diffusers
 import numpy as np
@@ -59,21 +62,31 @@ class Settings:
         steps: of the scheduler, 1 to 1,000.
         guidance_scale: see `guided`; 1 for none.
         guidance_interval: guide only where the noise level is within these bounds (Kynkäänniemi et al. 2024,
-            https://arxiv.org/abs/2404.07724): elsewhere guidance hurts or does nothing, and costs an evaluation.
+            https://arxiv.org/abs/2404.07724): elsewhere guidance hurts or does nothing, and costs an evaluation. None
+            is `EVERYWHERE`.
     """
 
     scheduler: str = "dpm-multi"
     steps: int = 20
     guidance_scale: float = 2.0
-    guidance_interval: tuple[float, float] = EVERYWHERE
+    guidance_interval: tuple[float, float] | None = EVERYWHERE
+
+    def __new__(cls, *values: object, **named: object) -> Settings:
+        """A dial that there is not is refused here: Python would not say which there are."""
+        known = [field.name for field in fields(cls)]
+        for name in named.keys() - set(known):
+            hint = require.meant(name, known)
+            raise ValueError(f"There is no setting {name!r}: choose one of {', '.join(known)}.{hint}")
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         _require_scheduler(self.scheduler)
         require.whole("steps", self.steps, 1, STABLE_DIFFUSION["num_train_timesteps"])
         _require_scale(self.guidance_scale)
-        low, high = self.guidance_interval
-        if not 0 <= low < high:
-            raise ValueError(f"guidance_interval={self.guidance_interval} must be two noise levels, 0 <= low < high.")
+        if self.guidance_interval is None:
+            object.__setattr__(self, "guidance_interval", EVERYWHERE)
+        if not _are_bounds(self.guidance_interval):
+            raise ValueError(f"guidance_interval={self.guidance_interval!r} must be two noise levels, 0 <= low < high.")
 
 
 @dataclass(frozen=True)
@@ -223,7 +236,7 @@ def sample(
     *,
     steps: int,
     guidance_scale: float = 1.0,
-    guidance_interval: tuple[float, float] = EVERYWHERE,
+    guidance_interval: tuple[float, float] | None = EVERYWHERE,
     null_label: int | Tensor | None = None,
     sources: list[torch.Generator] | None = None,
 ) -> Iterator[Step]:
@@ -243,12 +256,39 @@ def sample(
     """
     settings = Settings(steps=steps, guidance_scale=guidance_scale, guidance_interval=guidance_interval)
     require.floats("noise", noise, "... W", within=require.FINITE)
+    if labels is not None:
+        require.integers("labels", labels, "N")
     _require_classes(guidance_scale, labels, null_label)
     for name, values in (("labels", labels), ("sources", sources)):
         if values is not None and len(values) != len(noise):
             raise ValueError(f"{len(values)} {name} were given for {len(noise)} samples.")
-    scheduler.set_timesteps(steps, device=noise.device)
+    set_timesteps(scheduler, steps, noise.device)
     return _steps(network, scheduler, noise, labels, settings, null_label, sources)
+
+
+def set_timesteps(scheduler: SchedulerMixin, steps: int, device: torch.device | None = None) -> None:
+    """Let a scheduler choose its times, and make sure that they fall, and lie within its schedule.
+
+    With some numbers of steps rounding gives a time twice, or one beyond the end: solvers divide by the distance of
+    two, and what they make is not a number. It raises a ValueError that names the next number of steps that can be had.
+    """
+    require.whole("steps", steps, 1, scheduler.config.num_train_timesteps)
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # of NumPy, about diffusers
+        possible = next((fewer for fewer in range(steps, 0, -1) if _are_distinct(scheduler, fewer)), None)
+        if possible != steps:
+            kind = type(scheduler).__name__
+            raise ValueError(f"steps={steps}: {kind} has no such times here: choose {possible} steps.")
+        scheduler.set_timesteps(steps, device=device)
+
+
+def _are_distinct(scheduler: SchedulerMixin, steps: int) -> bool:
+    try:
+        scheduler.set_timesteps(steps)
+    except ValueError:
+        return False
+    times = scheduler.timesteps.tolist()
+    within = all(0 <= time < scheduler.config.num_train_timesteps for time in times)
+    return within and all(later < earlier for earlier, later in pairwise(times))
 
 
 @torch.no_grad()
@@ -290,13 +330,20 @@ def _step_options(scheduler: SchedulerMixin, sources: list[torch.Generator] | No
 
 
 def _require_scheduler(name: str) -> None:
-    if name not in SCHEDULERS:
-        raise ValueError(f"There is no scheduler {name!r}: choose one of {', '.join(SCHEDULERS)}.")
+    if not isinstance(name, str) or name not in SCHEDULERS:
+        hint = require.meant(name, SCHEDULERS)
+        raise ValueError(f"There is no scheduler {name!r}: choose one of {', '.join(SCHEDULERS)}.{hint}")
+
+
+def _are_bounds(interval: object) -> bool:
+    two = isinstance(interval, Sequence) and len(interval) == 2 and all(isinstance(one, Real) for one in interval)
+    return two and 0 <= interval[0] < interval[1]
 
 
 def _require_scale(scale: float) -> None:
-    if not math.isfinite(scale) or scale < 0:
-        raise ValueError(f"guidance_scale={scale} must be a number of at least 0; 1 is no guidance.")
+    is_number = isinstance(scale, Real) or (isinstance(scale, Tensor) and scale.ndim == 0)
+    if not is_number or not math.isfinite(scale) or scale < 0:
+        raise ValueError(f"guidance_scale={scale!r} must be a number of at least 0; 1 is no guidance.")
 
 
 def _require_classes(scale: float, labels: Tensor | None, null_label: int | Tensor | None) -> None:

@@ -24,8 +24,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from tutorial_utils import files, require
 from tutorial_utils.datasets.images import grid
+from tutorial_utils.figures.films import plays
 from tutorial_utils.figures.video import Animation
-from tutorial_utils.sampling import diffusion, shards
+from tutorial_utils.sampling import diffusion, latte_words, shards
 from tutorial_utils.sampling.diffusion import Settings
 from tutorial_utils.sampling.latte_config import Config
 from tutorial_utils.sampling.sampler import Sampler
@@ -38,6 +39,12 @@ DECODED_FRAMES = 8
 
 SHOWN_WIDTH = 256
 """Clips that are smaller are saved larger, without smoothing: players show 64 pixels as a stamp, or blur them."""
+
+CAPTION = 48
+"""Characters of a sentence above a clip, at most."""
+
+SUFFIXES = (".mp4", ".gif", ".png")
+"""Of the files of a clip; the last is a sheet of its frames."""
 
 
 class PromptWarning(UserWarning):
@@ -57,60 +64,86 @@ class Prompts:
         negatives: (P, L, D), the negative prompt beside each sentence. Its embeddings are as many as the sentence's,
             those of its padding included: that is how the pipeline guides, and how the published model is used.
         lengths: integers (P,), tokens of each sentence.
+        read: the sentences as the tokenizer is given them, see `encode`.
     """
 
     texts: tuple[str, ...]
     embeddings: Tensor
     negatives: Tensor
     lengths: Tensor
+    read: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.texts)
 
     def __getitem__(self, chosen: slice) -> Prompts:
-        return Prompts(self.texts[chosen], self.embeddings[chosen], self.negatives[chosen], self.lengths[chosen])
+        """Some of the prompts, such as ``prompts[2:3]``; a ValueError if that is none of them."""
+        if not isinstance(chosen, slice):
+            raise ValueError(f"prompts[{chosen!r}] is no list of prompts: choose with a colon, such as prompts[0:1].")
+        if not range(len(self))[chosen]:
+            raise ValueError(
+                f"prompts[{chosen.start}:{chosen.stop}] is none of the {len(self)}: there are 0 to {len(self) - 1}."
+            )
+        return Prompts(*(part[chosen] for part in vars(self).values()))
+
+    @property
+    def captions(self) -> list[str]:
+        """The sentences, the long ones shortened, to stand above clips."""
+        return [require.shortened(text, CAPTION) for text in self.texts]
 
 
 def encode(pipeline: LattePipeline, prompts: Sequence[str], negative_prompt: str = "") -> Prompts:
     """Read prompts with the pipeline's text encoder, once for all clips and steps.
 
-    Upper and lower case are the same. A `PromptWarning` says what is lost: words that the tokenizer does not know, or
-    can only spell, and whatever lies beyond `MAX_TOKENS`.
+    Upper and lower case are the same. Where a sign keeps the tokenizer from knowing a word, as the comma of "sneaker,"
+    does if it knows whole words only, the word is read without it. A `PromptWarning` says what is lost: such signs,
+    words that the tokenizer does not know or can only spell, and whatever lies beyond `MAX_TOKENS`.
     """
+    if isinstance(prompts, str):
+        raise ValueError(
+            f"prompts={prompts!r} is one text, and each of its letters would be a prompt: put it in a list."
+        )
     if not prompts:
         raise ValueError("There are no prompts to encode: give at least one.")
-    for text in dict.fromkeys([*prompts, negative_prompt]):
-        _warn_of_losses(pipeline.tokenizer, text)
+    for text in [*prompts, negative_prompt]:
+        if not isinstance(text, str):
+            raise ValueError(f"the prompt {text!r} is no text: put it in quotes.")
+    read = {text: _read(pipeline.tokenizer, text) for text in [*prompts, negative_prompt]}
     # One by one: given several prompts, the pipeline fills them up with zeros that attention sees, and so the clip of
     # a prompt would depend on how many come with it.
     with torch.no_grad():
-        pairs = [pipeline.encode_prompt(text, negative_prompt=negative_prompt, clean_caption=False) for text in prompts]
+        pairs = [
+            pipeline.encode_prompt(read[text], negative_prompt=read[negative_prompt], clean_caption=False)
+            for text in prompts
+        ]
     embeddings, negatives = ([pair[0] for pair in column] for column in zip(*pairs, strict=True))
     lengths = torch.tensor([len(one) for one in embeddings], device=embeddings[0].device)
     filled = (pad_sequence(column, batch_first=True) for column in (embeddings, negatives))
-    return Prompts(tuple(prompts), *filled, lengths)
+    return Prompts(tuple(prompts), *filled, lengths, tuple(read[text] for text in prompts))
 
 
-def _warn_of_losses(tokenizer: transformers.PreTrainedTokenizerBase, text: str) -> None:
-    """Say which part of a text the text encoder will not see."""
-    read = text.lower().strip()  # as the pipeline does
-    named = repr(require.shortened(text, 60))
+def _read(tokenizer: transformers.PreTrainedTokenizerBase, text: str) -> str:
+    """A text as the tokenizer is given it; warns of what the text encoder will not see of it."""
+    read, ignored = latte_words.read(tokenizer, text)
     tokens = tokenizer(read, add_special_tokens=False).input_ids
-    unknown = [word for word in read.split() if not _knows(tokenizer, word)]
+    unknown = [word for word in dict.fromkeys(read.split()) if not latte_words.knows(tokenizer, word)]
+    said = []
+    if ignored:
+        signs, were = ("signs", "were") if len(ignored) > 1 else ("sign", "was")
+        said.append(f"the {signs} {' '.join(ignored)} {were} ignored")
     if unknown:
-        words = ", ".join(dict.fromkeys(unknown))
-        warnings.warn(f"{named}: the model does not know {words}.", PromptWarning, stacklevel=3)
+        all_of_it = len(unknown) == len({*read.split()})
+        known = "the model knows no word of it:" if all_of_it else "the model does not know"
+        said.append(f"{known} {require.shortened(', '.join(unknown), 120)}")
+    if ignored and not tokens:
+        said.append("nothing is left to read")
+    named = repr(require.shortened(text, 60))
+    if said:
+        warnings.warn(f"{named}: {', and '.join(said)}.", PromptWarning, stacklevel=4)
     if cut := tokens[MAX_TOKENS - tokenizer.num_special_tokens_to_add() :]:
         message = f"{named} is longer than {MAX_TOKENS} tokens: {tokenizer.decode(cut)!r} was cut off."
-        warnings.warn(message, PromptWarning, stacklevel=3)
-
-
-def _knows(tokenizer: transformers.PreTrainedTokenizerBase, word: str) -> bool:
-    """Whether a tokenizer has seen the like of a word: what it spells out by letters or bytes means nothing to it."""
-    ids = tokenizer(word, add_special_tokens=False).input_ids
-    pieces = [piece.strip("▁") for piece in tokenizer.convert_ids_to_tokens(ids)]
-    spelled = sum(map(bool, pieces)) > 1 and max(map(len, pieces)) == 1 and any(map(str.isalpha, pieces))
-    return not (spelled or tokenizer.unk_token_id in ids or any(re.fullmatch("<0x..>", piece) for piece in pieces))
+        warnings.warn(message, PromptWarning, stacklevel=4)
+    return read
 
 
 # --- Sampling -----------------------------------------------------------------------------------------------------
@@ -221,17 +254,25 @@ def sample_to_folder(
         prompts: the configuration's, encoded; clip k has the seed ``sample_seed(config.seed, k)``.
     """
 
-    def keep(numbers: slice, videos: np.ndarray) -> None:
-        for k, text, video in zip(range(len(prompts))[numbers], prompts.texts[numbers], videos, strict=True):
-            save_clip(video, out / file_stem(k, text), config.fps, text)
+    stems, kept = [out / file_stem(k, text) for k, text in enumerate(prompts.texts)], set()
 
-    def finish(videos: np.ndarray) -> dict[str, np.ndarray]:
+    def keep(numbers: slice, videos: np.ndarray) -> None:
+        for k, video in zip(range(len(prompts))[numbers], videos, strict=True):
+            save_clip(video, stems[k], config.fps, prompts.texts[k])
+            kept.add(k)
+
+    def finish(videos: np.ndarray) -> shards.Saved:
         return {"videos": videos, "prompts": np.array(prompts.texts)}
+
+    def complete(saved: shards.Saved) -> None:
+        for k in set(range(len(prompts))) - kept:  # those of an earlier run, or of another process
+            if not all(plays(stems[k].with_name(stems[k].name + suffix)) for suffix in SUFFIXES):
+                save_clip(saved["videos"][k], stems[k], config.fps, prompts.texts[k])
 
     # where weights lie does not change the clips, so a run may go on with other free memory
     request = config.model_dump(mode="json", exclude={"out", "cpu_offload"})
     labels, sampler = torch.arange(len(prompts)), replace(clips, batch_size=config.batch_size).sampler(prompts)
-    sampler.fill(out, request, labels, config.seed, config.settings, finish, keep, progress)
+    sampler.fill(out, request, labels, config.seed, config.settings, finish, complete, keep, progress)
 
 
 def save_clip(video: np.ndarray, stem: Path, fps: float, description: str) -> None:
@@ -244,9 +285,10 @@ def save_clip(video: np.ndarray, stem: Path, fps: float, description: str) -> No
     factor = max(1, SHOWN_WIDTH // video.shape[2])
     frames = repeat(video, "f h w c -> f (h a) (w b) c", a=factor, b=factor)
     animation = Animation(frames, fps, description)
-    for suffix in (".mp4", ".gif"):
+    *films, sheet = SUFFIXES
+    for suffix in films:
         animation.save(stem.with_name(stem.name + suffix))
-    with files.draft(stem.with_name(f"{stem.name}.png")) as partial:
+    with files.draft(stem.with_name(stem.name + sheet)) as partial:
         Image.fromarray(grid(video, columns=min(8, len(video)))).save(partial, "PNG")
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, ValidationInfo, field_validator
 
+from tutorial_utils import files, require
 from tutorial_utils.sampling.diffusion import EVERYWHERE, SCHEDULERS, Settings
 
 Sentence = Annotated[str, StringConstraints(pattern=r"\S")]
@@ -20,6 +21,10 @@ Switch = Annotated[bool, Field(description="true or false")]
 
 _SHORT = reprlib.Repr()  # a few lines of YAML can stand for billions of words
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 80, 80
+
+
+WIDE = {"：": ": ", "，": ", ", "［": "[", "］": "]", "“": '"', "”": '"', "\u3000": " "}
+"""Signs of a Chinese keyboard that look like YAML's, and those."""
 
 
 class Config(BaseModel):
@@ -92,12 +97,13 @@ def load_config(path: str | Path, options: Mapping[str, object] | None = None) -
         ValueError: the file cannot be read, is not YAML, or is wrong; with a line for each key that is wrong.
     """
     try:
-        with Path(path).open(encoding="utf-8") as file:
-            content = yaml.safe_load(file)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read: {getattr(error, 'strerror', 'it is not text')}.") from error
+        text = files.edited_text(Path(path))
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}.") from error
+    try:
+        content = yaml.safe_load(text)
     except Exception as error:  # the reader's own, and those of what it makes dates and numbers with
-        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
+        raise ValueError(f"{path} is not YAML: {_where(error, text)}.") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold lines of 'key: value', with the keys {', '.join(Config.model_fields)}.")
     try:
@@ -106,6 +112,17 @@ def load_config(path: str | Path, options: Mapping[str, object] | None = None) -
         # a list whose items are all wrong is also too short for pydantic, which has left them out
         problems = [one for one in error.errors() if not (one["type"] == "too_short" and one["input"])]
         raise ValueError("\n".join(f"{path}: {_in_words(problem)}" for problem in problems)) from error
+
+
+def _where(error: Exception, text: str) -> str:
+    """What the reader stumbled over, with the line and the column, and what it may have been meant to be."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return require.shortened(error)
+    line = text.split("\n")[min(mark.line, text.count("\n"))]
+    close = (text.split("\n")[mark.line - 1] if mark.line else "") + line
+    hints = [f" ({wide} is a full-width sign: write {plain!r})" for wide, plain in WIDE.items() if wide in close]
+    return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}{''.join(hints[:1])}"
 
 
 def _in_words(problem: dict) -> str:

@@ -13,7 +13,7 @@ from tutorial_utils import files, require, runtime
 from tutorial_utils.assets import store
 from tutorial_utils.networks import checkpoints
 from tutorial_utils.sampling import latte_older
-from tutorial_utils.sampling.diffusion import make_scheduler
+from tutorial_utils.sampling.diffusion import make_scheduler, set_timesteps
 from tutorial_utils.sampling.latte import schedule_of
 from tutorial_utils.sampling.latte_config import Config
 from tutorial_utils.sampling.latte_older import Older
@@ -126,7 +126,7 @@ def _require_model(config: Config, model: Saved | Older) -> None:
     )
     config.require_fits(length, side * 2 ** (len(blocks) - 1))
     schedule = checkpoints.read_config(parts / "scheduler/scheduler_config.json")
-    make_scheduler(config.scheduler, schedule_of(schedule))
+    set_timesteps(make_scheduler(config.scheduler, schedule_of(schedule)), config.steps)
 
 
 def _require_machine(config: Config, where: torch.device) -> None:

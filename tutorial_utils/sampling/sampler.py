@@ -6,7 +6,7 @@ Arguments that are not as described are a ValueError, which names them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,17 +44,16 @@ class Sampler:
     def __post_init__(self) -> None:
         require.whole("batch_size", self.batch_size, 1)
 
-    def steps(self, labels: Tensor, seeds: Sequence[int], settings: Settings) -> Iterator[diffusion.Step]:
+    def steps(
+        self, labels: Tensor | Sequence[int], seeds: Sequence[int], settings: Settings
+    ) -> Iterator[diffusion.Step]:
         """Sample latents a step at a time: for each of the labels, integers (N,), with one seed each."""
-        require.integers("labels", labels, "N", within=(0, len(self.null_labels) - 1))
-        if len(seeds) != len(labels):
-            raise ValueError(f"{len(seeds)} seeds were given for {len(labels)} samples: each needs one.")
-        sources, where = diffusion.generators(seeds), self.null_labels.device
-        labels = labels.to(where)
+        labels = self._understood(labels, seeds).to(self.null_labels.device)
+        sources = diffusion.generators(seeds)
         return diffusion.sample(
             self.network,
             diffusion.make_scheduler(settings.scheduler, self.schedule),
-            diffusion.draw_noise(sources, self.shape).to(where),
+            diffusion.draw_noise(sources, self.shape).to(labels.device),
             labels,
             steps=settings.steps,
             guidance_scale=settings.guidance_scale,
@@ -63,14 +62,27 @@ class Sampler:
             sources=sources,
         )
 
-    def samples(self, labels: Tensor, seeds: Sequence[int], settings: Settings) -> Tensor:
+    def samples(self, labels: Tensor | Sequence[int], seeds: Sequence[int], settings: Settings) -> Tensor:
         """Pictures (N, 3, H, W) or clips (N, F, 3, H, W) in [0, 1], on the CPU, for one or more labels (N,)."""
-        require.integers("labels", labels, "N", least=1)
-        parts = [
-            slice(start, start + self.batch_size) for start in range(0, max(len(labels), len(seeds)), self.batch_size)
-        ]
+        labels = self._understood(labels, seeds, least=1)
+        diffusion.generators(seeds)  # the last seed, too, is looked at before anything is sampled
+        parts = [slice(start, start + self.batch_size) for start in range(0, len(labels), self.batch_size)]
         ends = (diffusion.last(self.steps(labels[part], seeds[part], settings)).latent for part in parts)
         return torch.cat([self.decode(latents) for latents in ends])
+
+    def _understood(self, labels: Tensor | Sequence[int], seeds: Sequence[int], least: int = 0) -> Tensor:
+        """The labels as a tensor (N,) of what the network knows, if there is a seed for each of them."""
+        most = len(self.null_labels) - 1
+        if isinstance(labels, Sequence):
+            labels = torch.tensor([_label(one, most) for one in labels], dtype=torch.int64)
+        if least and getattr(labels, "shape", None) == (0,):
+            raise ValueError("There are no labels: give one for each sample that you want.")
+        require.integers("labels", labels, "N", within=(0, most))
+        if not isinstance(seeds, Sized):
+            raise ValueError(f"seeds={seeds!r} must be a list: each of the {len(labels)} samples needs a seed.")
+        if len(seeds) != len(labels):
+            raise ValueError(f"{len(seeds)} seeds were given for {len(labels)} samples: each needs one.")
+        return labels
 
     def fill(
         self,
@@ -79,7 +91,8 @@ class Sampler:
         labels: Tensor,
         seed: int,
         settings: Settings,
-        finish: Callable[[np.ndarray], dict[str, np.ndarray]],
+        finish: Callable[[np.ndarray], shards.Saved],
+        complete: Callable[[shards.Saved], None],
         keep: Callable[[slice, np.ndarray], None] = lambda numbers, samples: None,
         progress: shards.Progress = lambda done, total: None,
     ) -> None:
@@ -88,7 +101,7 @@ class Sampler:
         An interrupted run goes on from the batches that it has finished, and processes share them: see `shards.fill`.
 
         Args:
-            out, request, progress: see `shards.fill`.
+            out, request, complete, progress: see `shards.fill`.
             keep: called with the numbers of each batch and its samples, bytes (N, ..., H, W, 3), as soon as they are
                 there.
             finish: called with all samples at the end, returns what is to be saved beside their seeds.
@@ -106,7 +119,13 @@ class Sampler:
             keep(numbers, made)
             return made
 
-        def finished(samples: np.ndarray) -> dict[str, np.ndarray]:
+        def finished(samples: np.ndarray) -> shards.Saved:
             return finish(samples) | {"seeds": np.array(seeds)}
 
-        shards.fill(out, request, len(labels), self.batch_size, make, finished, progress)
+        shards.fill(out, request, len(labels), self.batch_size, make, finished, complete, progress)
+
+
+def _label(one: int, most: int) -> int:
+    if isinstance(one, str):
+        raise ValueError(f"{one!r} is a name, and a label from 0 to {most} is due: `names.index({one!r})`, say.")
+    return require.whole("label", one, 0, most)

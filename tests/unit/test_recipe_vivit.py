@@ -1,0 +1,107 @@
+"""The recipe of ViViT-mini on a tiny budget: what it chooses, what it writes, and that a second run goes on."""
+
+import csv
+import io
+import json
+import zipfile
+from dataclasses import replace
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+import torch
+
+pytestmark = pytest.mark.skipif(not find_spec("keras"), reason="a light environment has no Keras")
+
+h5py = pytest.importorskip("h5py", reason="a light environment has no h5py, which Keras brings")
+
+CPU = torch.device("cpu")
+TINY = {"dim": 8, "heads": 2, "blocks": 1, "tubelet": (14, 14, 14), "batch_size": 22}
+
+
+@pytest.fixture(scope="module")
+def vivit():
+    """The recipe, in seconds: two seeds and two models."""
+    from tutorial_utils.recipes import vivit
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vivit, "SEEDS", (0, 1))
+        patch.setattr(vivit, "MODELS", ("original", "factorised-dot-product"))
+        yield vivit
+
+
+@pytest.fixture(scope="module")
+def lesson(vivit, tmp_path_factory):
+    """Lesson 2's definitions over a few volumes of every organ, with small models and two epochs."""
+    from tutorial_utils.datasets.organmnist3d import Volumes
+    from tutorial_utils.datasets.organs import NAMES, draw_organs
+
+    labels = np.tile(np.arange(len(NAMES)), 2)
+    volumes = draw_organs([NAMES[label] for label in labels], np.random.default_rng(0))
+    split = volumes, labels
+    data = Volumes(split, split, split, NAMES, "a few volumes")
+    lesson = vivit.load_lesson(data, tmp_path_factory.mktemp("best"))
+    lesson.EPOCHS = {"full": (2, 3)}
+    lesson.NOTES, lesson.IMPROVED = (replace(one, **TINY) for one in (lesson.NOTES, lesson.IMPROVED))
+    return lesson
+
+
+@pytest.fixture(scope="module")
+def written(vivit, lesson, tmp_path_factory):
+    """What the recipe wrote, and where it keeps its state."""
+    out, work = (tmp_path_factory.mktemp(name) for name in ("out", "work"))
+    vivit.train_all(lesson, out, work, CPU)
+    return out, work
+
+
+def test_a_model_is_trained_by_its_recipe_in_full(vivit, lesson):
+    original, factorised = (vivit.recipe_for(lesson, name, 5) for name in vivit.MODELS)
+    assert (original.kind, original.epochs, original.seed) == ("joint", 2, 5)
+    assert (factorised.kind, factorised.epochs, factorised.patience) == ("factorised dot-product", 3, 3)
+
+
+def test_every_model_lies_in_a_folder_of_its_own_with_its_card_and_the_figures_of_all_seeds(vivit, written):
+    out, _ = written
+    assert {path.name for path in out.iterdir()} == set(vivit.MODELS)
+    for folder in out.iterdir():
+        assert {path.name for path in folder.iterdir()} == {"vivit.keras", "README.md", "metrics.json", "training.csv"}
+        metrics = json.loads((folder / "metrics.json").read_text())
+        assert [one["seed"] for one in metrics["seeds"]] == [0, 1] and metrics["tested"] == 22
+        shipped = next(one for one in metrics["seeds"] if one["seed"] == metrics["seed"])
+        assert shipped["validation_accuracy"] == max(one["validation_accuracy"] for one in metrics["seeds"])
+        low, high = shipped["test_interval"]
+        assert low < shipped["test_accuracy"] < high or shipped["test_accuracy"] in (0, 1)
+        rows = list(csv.DictReader((folder / "training.csv").open()))
+        assert len(rows) == 2 * metrics["recipe"]["epochs"] and f"{metrics['parameters']:,}" in (
+            folder / "README.md"
+        ).read_text(encoding="utf-8")
+
+
+def test_the_shipped_file_gives_what_the_card_says_and_holds_no_code(lesson, written):
+    out, _ = written
+    for folder in out.iterdir():
+        metrics = json.loads((folder / "metrics.json").read_text())
+        model = lesson.keras.saving.load_model(folder / "vivit.keras", compile=False, safe_mode=True)
+        assert {weight.dtype for weight in model.weights} == {"float32"}
+        answers = model.predict(lesson.convert(*lesson.data.test)[0], verbose=0).argmax(axis=1)
+        shipped = next(one for one in metrics["seeds"] if one["seed"] == metrics["seed"])
+        assert np.mean(answers == lesson.data.test[1]) == pytest.approx(shipped["test_accuracy"], abs=0.05)
+
+
+def test_weights_are_stored_in_half_precision(written):
+    out, _ = written
+    kinds = set()
+    for folder in out.iterdir():
+        with (
+            zipfile.ZipFile(folder / "vivit.keras") as file,
+            h5py.File(io.BytesIO(file.read("model.weights.h5"))) as h5,
+        ):
+            h5.visititems(lambda _, item: kinds.add(str(item.dtype)) if isinstance(item, h5py.Dataset) else None)
+    assert kinds == {"float16"}
+
+
+def test_what_is_trained_is_not_trained_again(vivit, lesson, written, tmp_path, monkeypatch):
+    _, work = written
+    monkeypatch.setattr(lesson, "train", None)
+    vivit.train_all(lesson, tmp_path, work, CPU)
+    assert {path.name for path in tmp_path.iterdir()} == set(vivit.MODELS)
