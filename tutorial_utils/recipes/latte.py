@@ -69,7 +69,7 @@ PADDING = 0
 PROMPT_TOKENS = 120
 """To this length the pipeline fills up prompts that come several at a time."""
 
-SETTINGS = Settings(scheduler="dpm-multi", steps=12, guidance_scale=3.0)
+SETTINGS = Settings(scheduler="dpm-multi", steps=12, guidance_scale=2.0, guidance_interval=(0.0, 4.0))
 """How clips are sampled when they are judged: as in the lesson's configuration file."""
 
 

@@ -8,7 +8,7 @@ which colour counts more than brightness, and a picture's mean colour more again
 standard deviation are folded into the two 1x1 convolutions around them, so that latents times the scaling factor, which
 is Stable Diffusion's, are of zero mean and unit variance.
 
-Muon takes the convolutions: it finds the colours in a tenth of the steps that Adam needs.
+Muon takes the convolutions: after 100 steps of 32 images its loss was lower than Adam's after 200.
 
     python -m tutorial_utils.recipes.vae --out data/checkpoints/vae-mini --work ~/vae-mini-state
 
