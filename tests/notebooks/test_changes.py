@@ -49,14 +49,15 @@ CHANGES = {
     ],
     "02": [
         Change("aa6c6000", "range(-8, 9)", "range(-4, 5)", "aa6c6000"),
+        Change("bf8b432b", '"joint"', '"factorised encoder"', "places-drawn"),
         Change("b60b2238", "slice(0, 25)", "slice(25, 50)", "b60b2238"),
         Change("draw-costs", "draw_costs(32, 196,", "draw_costs(64, 49,", "draw-costs"),
-        Change("dials", "(7, 7, 7)),", "(14, 7, 7)),", "places-drawn"),
+        Change("dials", "(7, 7, 7)),", "(14, 7, 7)),", "tubelets-3d"),
         Change("dials", "((8, 8, 8),", "((7, 7, 7),", "53757209"),
         Change("dials", '"mini": (2, 2)', '"mini": (1, 1)', "a5407f59"),
         Change("dials", "(128,           64)", "(64,            128)", "f52e3d38"),
         Change("dials", "(32,            32)", "(7,             7)", "d99671a2"),
-        Change("dials", '"joint")', '"factorised encoder")', "a8695909"),
+        Change("dials", '"joint")', '"factorised encoder")', "d99671a2"),
         Change("dials", "(2, 2)", "(1, 5)", "f52e3d38"),
     ],
     "03": [
