@@ -58,7 +58,7 @@ CHANGES = {
         Change("dials", "(128,           64)", "(64,            128)", "f52e3d38"),
         Change("dials", "(32,            32)", "(7,             7)", "d99671a2"),
         Change("dials", '"joint")', '"factorised encoder")', "d99671a2"),
-        Change("dials", "(2, 2)", "(1, 5)", "f52e3d38"),
+        Change("dials", '"blocks":           (2, 2)', '"blocks":           (1, 5)', "f52e3d38"),
     ],
     "03": [
         Change("42033c82", "count = 200", "count = 60", "a1a46ae6"),
