@@ -16,7 +16,8 @@ notebooks: setup  ## execute every notebook at TUTORIAL_SCALE into build/
 test: setup  ## unit tests, notebook hygiene, and every notebook cell by cell
 	@$(RUN) pytest
 
-deep: setup  ## lessons as a whole where make test runs a part: on a pretended GPU, and in half precision
+deep:  ## lessons as a whole where make test runs a part: changed, on a pretended GPU, and in half precision
+	@$(SET_UP) onnx lesson2
 	@$(RUN) pytest -m deep tests
 
 lab: setup  ## open JupyterLab on your own copies of the lessons, in work/

@@ -10,20 +10,11 @@ Each measurement is a process of its own, as each learner's kernel is; old and n
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
 
-from timing import headline
+from timing import headline, ratio, run, spread, worktree
 from tutorial_utils.execution import ROOT
-from tutorial_utils.openmp import OWN_CHOICE
-
-import numpy as np
 
 TOGETHER = 4
 
@@ -86,8 +77,6 @@ def work():
 }
 """A few seconds of what a learner's kernel does in each lesson; in lesson 2 TensorFlow trains the lesson's model."""
 
-TIMED = "\nimport time\nwork()\nstarted = time.perf_counter()\nwork()\nprint(time.perf_counter() - started)"
-
 
 def main() -> None:
     """Print both ratios of each lesson."""
@@ -106,54 +95,17 @@ def measure(lesson: str, rounds: int, old: Path | None) -> None:
     alone = {tree: [] for tree in (ROOT, old) if tree}
     for _ in range(rounds):
         for tree, seconds in alone.items():
-            seconds += run(lesson, tree, 1)
+            seconds += run(WORK[lesson], tree, 1)
     print(f"lesson {lesson}: one process {spread(alone[ROOT])}")
     if old:
         print(f"lesson {lesson}: one process of the baseline {spread(alone[old])}")
         headline(f"lesson {lesson}: one process against the baseline", ratio(alone[ROOT], alone[old], 1))
-    together = [second for _ in range(max(1, rounds // TOGETHER)) for second in run(lesson, ROOT, TOGETHER)]
+    together = [second for _ in range(max(1, rounds // TOGETHER)) for second in run(WORK[lesson], ROOT, TOGETHER)]
     print(f"lesson {lesson}: {TOGETHER} at once {spread(together)}")
     headline(
         f"lesson {lesson}: {TOGETHER} processes at once against {TOGETHER} times one",
         ratio(together, alone[ROOT], TOGETHER),
     )
-
-
-def run(lesson: str, tree: Path, count: int) -> list[float]:
-    """The seconds of each of some processes that work at the same time."""
-    own = {name: value for name, value in os.environ.items() if name not in OWN_CHOICE}  # not what this process has set
-    env = own | {"PYTHONPATH": str(tree), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    command = [sys.executable, "-c", WORK[lesson] + TIMED]
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
-    processes = [subprocess.Popen(command, cwd=tree, env=env, **streams) for _ in range(count)]
-    return [float(process.communicate()[0].split()[-1]) for process in processes]
-
-
-def ratio(new: list[float], old: list[float], times: int) -> str:
-    """The ratio of two medians, with the interval that holds 95% of those of resampled measurements."""
-    chance = np.random.default_rng(0)
-    medians = [np.median(chance.choice(values, (10_000, len(values))), axis=1) for values in (new, old)]
-    low, high = np.quantile(medians[0] / medians[1] / times, [0.025, 0.975])
-    return f"{median(new) / median(old) / times:.2f} x ({low:.2f} to {high:.2f}, n = {len(new)} and {len(old)})"
-
-
-def spread(seconds: list[float]) -> str:
-    return f"{median(seconds):.2f} s ({min(seconds):.2f} to {max(seconds):.2f})"
-
-
-@contextlib.contextmanager
-def worktree(commit: str | None) -> Iterator[Path | None]:
-    """The project as it was at a commit."""
-    if commit is None:
-        yield None
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        tree = Path(folder) / "baseline"
-        subprocess.run(["git", "worktree", "add", "--quiet", "--detach", tree, commit], cwd=ROOT, check=True)
-        try:
-            yield tree
-        finally:
-            subprocess.run(["git", "worktree", "remove", "--force", tree], cwd=ROOT, check=True)
 
 
 if __name__ == "__main__":

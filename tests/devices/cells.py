@@ -16,7 +16,6 @@ SMALLER = {
         "data = replace(data, **parts)",
         '"mini": (12, 24)': '"mini": (2, 2)',
         "(8,             2)": "(2, 2)",
-        '"epochs": 7,': '"epochs": 1,',
     },
     "03": {
         "per_class = 8": "per_class = 1",

@@ -90,6 +90,14 @@ def test_seed_decides_everything(few):
     assert not set(content(3)) & set(content(4))
 
 
+def test_more_slices_cut_the_same_box_more_finely(few):
+    volumes = synthetic_organs(3, slices=56).test[0]
+    assert volumes.shape[1:] == (56, 28, 28)
+    pairs = volumes.reshape(-1, 28, 2, 28, 28).astype(float)
+    neighbours = np.abs(pairs[:, :, 0] - pairs[:, :, 1]).mean()
+    assert neighbours < np.abs(pairs[:, 1:, 0] - pairs[:, :-1, 0]).mean()
+
+
 @pytest.mark.parametrize(("kind", "sign"), [("lung", -1), ("femur", 1)])
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_lungs_are_darker_than_their_surroundings_and_femurs_brighter(stand_in, kind, side, sign):

@@ -1,8 +1,6 @@
 """The recipe of ViViT-mini on a tiny budget: what it chooses, what it writes, and that a second run goes on."""
 
-import csv
 import io
-import json
 import zipfile
 from dataclasses import replace
 from importlib.util import find_spec
@@ -11,12 +9,25 @@ import numpy as np
 import pytest
 import torch
 
+from tutorial_utils.recipes.reports import read_report
+
 pytestmark = pytest.mark.skipif(not find_spec("keras"), reason="a light environment has no Keras")
 
 h5py = pytest.importorskip("h5py", reason="a light environment has no h5py, which Keras brings")
 
 CPU = torch.device("cpu")
 TINY = {"dim": 8, "heads": 2, "blocks": 1, "tubelet": (14, 14, 14), "batch_size": 22}
+
+
+def few_volumes(**options: int):
+    """Two volumes of each organ, for training, validation and test alike."""
+    from tutorial_utils.datasets.organmnist3d import Volumes
+    from tutorial_utils.datasets.organs import NAMES, draw_organs
+
+    labels = np.tile(np.arange(len(NAMES)), 2)
+    volumes = draw_organs([NAMES[label] for label in labels], np.random.default_rng(0), **options)
+    split = volumes, labels
+    return Volumes(split, split, split, NAMES, "a few volumes")
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +44,7 @@ def vivit():
 @pytest.fixture(scope="module")
 def lesson(vivit, tmp_path_factory):
     """Lesson 2's definitions over a few volumes of every organ, with small models and two epochs."""
-    from tutorial_utils.datasets.organmnist3d import Volumes
-    from tutorial_utils.datasets.organs import NAMES, draw_organs
-
-    labels = np.tile(np.arange(len(NAMES)), 2)
-    volumes = draw_organs([NAMES[label] for label in labels], np.random.default_rng(0))
-    split = volumes, labels
-    data = Volumes(split, split, split, NAMES, "a few volumes")
-    lesson = vivit.load_lesson(data, tmp_path_factory.mktemp("best"))
+    lesson = vivit.load_lesson(few_volumes(), tmp_path_factory.mktemp("best"))
     lesson.EPOCHS = {"full": (2, 3)}
     lesson.NOTES, lesson.IMPROVED = (replace(one, **TINY) for one in (lesson.NOTES, lesson.IMPROVED))
     return lesson
@@ -65,13 +69,12 @@ def test_every_model_lies_in_a_folder_of_its_own_with_its_card_and_the_figures_o
     assert {path.name for path in out.iterdir()} == set(vivit.MODELS)
     for folder in out.iterdir():
         assert {path.name for path in folder.iterdir()} == {"vivit.keras", "README.md", "metrics.json", "training.csv"}
-        metrics = json.loads((folder / "metrics.json").read_text())
+        metrics, rows = read_report(folder)
         assert [one["seed"] for one in metrics["seeds"]] == [0, 1] and metrics["tested"] == 22
         shipped = next(one for one in metrics["seeds"] if one["seed"] == metrics["seed"])
         assert shipped["validation_accuracy"] == max(one["validation_accuracy"] for one in metrics["seeds"])
         low, high = shipped["test_interval"]
         assert low < shipped["test_accuracy"] < high or shipped["test_accuracy"] in (0, 1)
-        rows = list(csv.DictReader((folder / "training.csv").open()))
         assert len(rows) == 2 * metrics["recipe"]["epochs"] and f"{metrics['parameters']:,}" in (
             folder / "README.md"
         ).read_text(encoding="utf-8")
@@ -80,12 +83,21 @@ def test_every_model_lies_in_a_folder_of_its_own_with_its_card_and_the_figures_o
 def test_the_shipped_file_gives_what_the_card_says_and_holds_no_code(lesson, written):
     out, _ = written
     for folder in out.iterdir():
-        metrics = json.loads((folder / "metrics.json").read_text())
+        metrics, _ = read_report(folder)
         model = lesson.keras.saving.load_model(folder / "vivit.keras", compile=False, safe_mode=True)
         assert {weight.dtype for weight in model.weights} == {"float32"}
         answers = model.predict(lesson.convert(*lesson.data.test)[0], verbose=0).argmax(axis=1)
         shipped = next(one for one in metrics["seeds"] if one["seed"] == metrics["seed"])
         assert np.mean(answers == lesson.data.test[1]) == pytest.approx(shipped["test_accuracy"], abs=0.05)
+
+
+def test_what_a_training_keeps_is_the_average_that_it_measured(lesson):
+    recipe = replace(lesson.IMPROVED, average=0.9, learning_rate=0.03, epochs=4, patience=4)
+    model, history, _ = lesson.train(recipe)
+    loss, accuracy, _ = model.evaluate(lesson.pipeline(lesson.data.val, recipe), verbose=0)
+    best = int(np.argmax(history["val_accuracy"]))
+    assert accuracy == pytest.approx(history["val_accuracy"][best], abs=1e-6)
+    assert loss == pytest.approx(history["val_loss"][best], rel=1e-4)
 
 
 def test_weights_are_stored_in_half_precision(written):
@@ -98,6 +110,18 @@ def test_weights_are_stored_in_half_precision(written):
         ):
             h5.visititems(lambda _, item: kinds.add(str(item.dtype)) if isinstance(item, h5py.Dataset) else None)
     assert kinds == {"float16"}
+
+
+def test_long_volumes_train_every_arrangement_once_and_leave_curves_but_no_weights(vivit, tmp_path, monkeypatch):
+    lesson = vivit.load_lesson(few_volumes(slices=56), tmp_path)
+    lesson.IMPROVED = replace(lesson.IMPROVED, **TINY)
+    monkeypatch.setattr(vivit, "LONG", {"tubelet": (7, 14, 14), "epochs": 2, "patience": 2})
+    vivit.train_long(lesson, tmp_path / "long", tmp_path, CPU)
+    assert {path.name for path in (tmp_path / "long").iterdir()} == {"README.md", "metrics.json", "training.csv"}
+    metrics, rows = read_report(tmp_path / "long")
+    assert set(metrics["kinds"]) == set(lesson.KINDS) == {row["kind"] for row in rows}
+    assert [row["epoch"] for row in rows] == [1.0, 2.0] * len(lesson.KINDS)
+    assert "32 tokens" in (tmp_path / "long" / "README.md").read_text(encoding="utf-8")
 
 
 def test_what_is_trained_is_not_trained_again(vivit, lesson, written, tmp_path, monkeypatch):

@@ -63,15 +63,18 @@ def organmnist3d(scale: str | None = None) -> Volumes:
     return read_organmnist3d(path, f"OrganMNIST3D, crops of CT scans; edition: {found.name}")
 
 
-def synthetic_organs(seed: int = 0) -> Volumes:
-    """The stand-in for OrganMNIST3D: the real set's splits and labels, volumes drawn by `organs.draw_organs`."""
+def synthetic_organs(seed: int = 0, slices: int = organs.SIDE) -> Volumes:
+    """The stand-in for OrganMNIST3D: the real set's splits and labels, volumes drawn by `organs.draw_organs`.
+
+    With more `slices` than the real set's 28 the same organs are cut more finely, for models of long clips.
+    """
     require.whole("seed", seed, 0)
     names, counts = _organ_schema()
     splits = {}
     for number, (split, count) in enumerate(counts.items()):
         rng = np.random.default_rng([seed, number])
         labels = rng.integers(0, len(names), count)
-        splits[split] = organs.draw_organs([names[label] for label in labels], rng), labels
+        splits[split] = organs.draw_organs([names[label] for label in labels], rng, slices), labels
     return Volumes(**splits, names=names, about=SYNTHETIC)
 
 

@@ -16,10 +16,13 @@ import matplotlib.ticker as ticker
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.text import Text
+from mpl_toolkits.mplot3d import Axes3D
+from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
 from tutorial_utils.networks.patches import Size, as_pair, patch_grid, unpatchify
 
@@ -124,6 +127,38 @@ def draw_patch_grid(ax: Axes, image: np.ndarray, patch_size: Size, title: str = 
         ax.axhline(y - 0.5, **line)
     for x in range(width, image.shape[-1], width):
         ax.axvline(x - 0.5, **line)
+
+
+FACES = [0, 1, 3, 2], [4, 5, 7, 6], [0, 1, 5, 4], [2, 3, 7, 6], [0, 2, 6, 4], [1, 3, 7, 5]
+"""The six sides of a box, by the numbers of its corners, which count up in binary: (depth, row, column)."""
+
+
+def draw_tubelets(
+    ax: Axes3D, shape: tuple[int, int, int], sides: tuple[int, int, int], firsts: Sequence[int], title: str = ""
+) -> None:
+    """Draw the boxes that are tokens inside a volume, one of them marked. Rows run from the top down.
+
+    Args:
+        shape: of the volume, (depth, height, width) in voxels.
+        sides: of a box, likewise. Boxes that do not fit into the volume are left out.
+        firsts: the slices at which boxes begin; over height and width they lie side by side.
+    """
+    rows, columns = (range(0, whole - side + 1, side) for whole, side in zip(shape[1:], sides[1:], strict=True))
+    starts = np.array(list(itertools.product(firsts, rows, columns)))
+    offsets = np.array(list(itertools.product(*((0, side) for side in sides))))
+    depth, row, column = np.moveaxis(starts[:, None] + offsets, 2, 0)
+    corners = np.stack([depth, column, shape[1] - row], axis=2)  # (boxes, 8 corners, 3), the last upwards
+    marked = np.abs(starts + np.array(sides) / 2 - np.array(shape) * (0.4, 0.3, 0.6)).sum(axis=1).argmin()
+    faces = [
+        to_rgba(ACCENT) if number == marked else to_rgba(QUIET, 0.1) for number in range(len(starts)) for _ in FACES
+    ]
+    boxes = corners[:, np.array(FACES)].reshape(-1, 4, 3)
+    ax.add_collection3d(Poly3DCollection(boxes, facecolors=faces, edgecolors=to_rgba(INK, 0.25), linewidths=0.5))
+    ax.set(title=title, xlabel="slice", ylabel="column", xticks=[], yticks=[], zticks=[])
+    ax.set(xlim=(0, shape[0]), ylim=(0, shape[2]), zlim=(0, shape[1]), box_aspect=(1.6, 1, 1))
+    ax.set_zlabel("row", labelpad=-14)
+    ax.xaxis.labelpad = ax.yaxis.labelpad = -14
+    ax.view_init(22, -60)
 
 
 def show_patch_grid(image: np.ndarray, *patch_sizes: Size) -> LessonFigure:
