@@ -384,7 +384,7 @@ def test_a_network_without_weights_is_built_from_any_configuration_or_refused(fo
 def test_parts_of_two_models_make_no_latte(latte_folder):
     folder = latte_folder("saved")
     tokenizer = json.loads((folder / "tokenizer/tokenizer.json").read_text())
-    tokenizer["model"]["vocab"] |= {f"word{number}": 10_000 + number for number in range(5_000)}
+    tokenizer["model"]["vocab"] += [[f"word{number}", -20.0] for number in range(5_000)]
     with replaced(folder / "tokenizer/tokenizer.json", json.dumps(tokenizer).encode()):
         assert load_latte(folder) is REFUSED
 
