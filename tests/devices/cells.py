@@ -19,12 +19,16 @@ SMALLER = {
     },
     "03": {
         "per_class = 8": "per_class = 1",
+        "trials = 6": "trials = 2",
+        "few = 3000": "few = 600",
+        "stops, batch_of = (50, 200, 600), 32": "stops, batch_of = (5, 250), 32",
+        "trial_size = 100": "trial_size = 40",
         "many = 200": "many = 40",
         "many_steps = 200": "many_steps = 80",
     },
     "04": {
         "draw_scenes(16,": "draw_scenes(8,",
-        "guidance = [1.0, 3.0, 6.0, 12.0]": "guidance = [3.0]",
+        "guidance = [1.0, 2.0, 6.0, 12.0]": "guidance = [2.0]",
         '("ddim", 4),\n        ("ddim", 12),\n        ("dpm-multi", 4),\n        ("dpm-multi", 8),\n': "",
     },
 }
@@ -38,7 +42,18 @@ SMALLER_JUDGING = {
         'real[:4000]),\n        "generated"': 'real[:500]),\n        "generated"',
         "drawn, real[:4000]": "drawn, real[:500]",
     },
-    "04": {"draw_scenes(40,": "draw_scenes(8,"},
+    "04": {
+        "draw_scenes(40,": "draw_scenes(8,",
+        "draw_scenes(20,": "draw_scenes(2,",
+        "draw_clips(192,": "draw_clips(24,",
+        "steps=100)": "steps=2)",
+        "steps=150)": "steps=2)",
+        "in_between[0], at_least=0.5": "in_between[0], at_least=0",
+        "in_between[1], at_least=0.4": "in_between[1], at_least=0",
+        "in_between[3], at_least=0.05": "in_between[3], at_least=-1",
+        "at_last[0], at_least=0.6": "at_last[0], at_least=0",
+        "at_last[1], at_least=0.3": "at_last[1], at_least=-1",
+    },
 }
 """What the last sections of the lessons that sample are changed by."""
 

@@ -39,7 +39,7 @@ SMALLER = {
         (r"many = 200 if scale == \"mini\" else 32", "many = 16"),
         ("many_steps = 200", "many_steps = 60"),
     ],
-    "04_latte_video_generation.ipynb": [("guidance = [1.0, 3.0, 6.0, 12.0]", "guidance = [1.0, 3.0]")],
+    "04_latte_video_generation.ipynb": [("guidance = [1.0, 2.0, 6.0, 12.0]", "guidance = [1.0, 2.0]")],
 }
 """What is smaller still where lessons run for the sake of their precision."""
 

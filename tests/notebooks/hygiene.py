@@ -14,7 +14,7 @@ from tutorial_utils import links
 from tutorial_utils.checks import MARK
 from tutorial_utils.execution import WIDGET, count_facts
 
-MAX_MB = 3.0
+MAX_MB = 3.5
 MAX_MB_TOGETHER = 12.0
 MIN_FACTS = 8
 MAX_IGNORED = 1 / 3

@@ -411,6 +411,11 @@ STATES = {
         next(iter(uvit.PUBLISHED)),
         lambda path: attempt(uvit.read_published, path, uvit_config()),
     ),
+    "U-ViT on the way": State(
+        lambda: models.uvit_network().state_dict(),
+        "uvit-after-5%.pt",
+        lambda path: attempt(uvit.load_snapshots, path.parent),
+    ),
     "Latte": State(
         lambda: models.latte().transformer.state_dict(),
         latte_older.WEIGHTS,
@@ -422,10 +427,17 @@ STATE = pytest.mark.parametrize("kind", STATES.values(), ids=STATES)
 
 @pytest.fixture(scope="module")
 def state_folder(tmp_path_factory):
-    """A folder with what Latte's older layout has besides its weights."""
+    """A folder with what Latte's older layout has besides its weights, and with a finished U-ViT."""
     folder = tmp_path_factory.mktemp("states")
     save_older(folder)
+    models.uvit_network().save_pretrained(folder)
     return folder
+
+
+@STATE
+def test_a_sound_state_dict_is_loaded(kind, state_folder):
+    torch.save(kind.state(), state_folder / kind.name)
+    assert kind.load(state_folder / kind.name) is not REFUSED
 
 
 @STATE

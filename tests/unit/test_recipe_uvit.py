@@ -4,6 +4,7 @@ import torch
 from diffusers import AutoencoderKL
 
 from tutorial_utils.datasets.garments import stills
+from tutorial_utils.networks.uvit import load_snapshots
 from tutorial_utils.recipes import uvit as recipe
 from tutorial_utils.recipes.uvit import NULL, SCHEDULER, Recipe
 from tutorial_utils.sampling.diffusion import signal_and_noise
@@ -68,6 +69,12 @@ def test_weights_are_kept_on_the_way(tmp_path, monkeypatch):
     assert all(set(weights) == set(run.average.state_dict()) for weights in kept)
     moved = [weights["pos_embed"] for weights in kept] + [run.average.pos_embed]
     assert not torch.equal(moved[0], moved[1]) and not torch.equal(moved[1], moved[2])
+    run.average.save_pretrained(tmp_path / "out")
+    recipe.export_snapshots(settings, tmp_path, tmp_path / "out")
+    shipped = load_snapshots(tmp_path / "out")
+    assert list(shipped) == ["25%", "50%", "100%"]
+    for network, weights in zip(shipped.values(), moved, strict=True):
+        assert torch.allclose(network.pos_embed, weights, rtol=1e-3)
 
 
 def test_latents_are_the_posteriors_means_scaled():

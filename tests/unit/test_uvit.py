@@ -11,7 +11,14 @@ import torch
 from published import REFERENCE, build
 from safetensors.torch import load_file
 
-from tutorial_utils.networks.uvit import IMAGENET256_HUGE, PUBLISHED, UViT, load_uvit, timestep_embedding
+from tutorial_utils.networks.uvit import (
+    IMAGENET256_HUGE,
+    PUBLISHED,
+    UViT,
+    load_snapshots,
+    load_uvit,
+    timestep_embedding,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -271,6 +278,31 @@ def test_a_saved_network_loads_with_the_same_outputs(tmp_path, changes):
 def test_a_network_saved_in_half_precision_is_used_in_single(tmp_path):
     tiny().half().save_pretrained(tmp_path)
     assert {p.dtype for p in load_uvit(tmp_path).parameters()} == {torch.float32}
+
+
+def test_snapshots_come_in_the_order_of_training_and_the_finished_network_last(tmp_path):
+    tiny().save_pretrained(tmp_path)
+    way = {share: tiny(seed) for seed, share in enumerate(("25", "0.5", "5"), 1)}
+    for share, network in way.items():
+        torch.save(network.half().state_dict(), tmp_path / f"uvit-after-{share}%.pt")
+    (tmp_path / "uvit-after-all.pt").touch()  # no snapshot
+    loaded = load_snapshots(tmp_path)
+    assert list(loaded) == ["0.5%", "5%", "25%", "100%"]
+    assert_same_network(loaded.pop("100%"), tiny())
+    for share, network in loaded.items():
+        assert_same_network(network, way[share.rstrip("%")].float())
+
+
+def test_without_snapshots_there_is_the_finished_network_alone(tmp_path):
+    tiny().save_pretrained(tmp_path)
+    assert list(load_snapshots(tmp_path)) == ["100%"]
+
+
+def test_a_snapshot_of_another_network_is_refused(tmp_path):
+    tiny().save_pretrained(tmp_path)
+    torch.save(tiny(depth=2).state_dict(), tmp_path / "uvit-after-1%.pt")
+    with pytest.raises(ValueError, match=r"uvit-after-1%\.pt does not hold this U-ViT's weights"):
+        load_snapshots(tmp_path)
 
 
 def test_a_published_file_loads(published):

@@ -11,6 +11,7 @@ Arguments that are not as described are a ValueError, which names them.
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import torch
@@ -39,6 +40,9 @@ IMAGENET256_HUGE = {
 """The architecture of `imagenet256_uvit_huge.pth`: 500,832,016 parameters. A .pth file does not hold its own."""
 
 PUBLISHED = {"imagenet256_uvit_huge.pth": IMAGENET256_HUGE}
+
+SNAPSHOT = r"uvit-after-(\d{1,2}(?:\.\d+)?)%\.pt"
+"""The names of files with a network's weights from earlier in its training: see `load_snapshots`."""
 
 
 def timestep_embedding(times: Tensor, dim: int) -> Tensor:
@@ -287,6 +291,26 @@ def _read_saved(folder: Path) -> UViT:
     if (kind := checkpoints.read_config(folder / "config.json").get("_class_name")) != UViT.__name__:
         raise ValueError(f"{folder} holds a {kind}, not a {UViT.__name__}.")
     return checkpoints.load(UViT, folder, exact=True).requires_grad_(False)
+
+
+def load_snapshots(folder: Path) -> dict[str, UViT]:
+    """A U-ViT as it was on the way: state dicts named after the share of its training, such as ``uvit-after-5%.pt``.
+
+    Args:
+        folder: one that `save_pretrained` wrote, with any number of such files beside the finished network.
+
+    Returns:
+        Networks as `load_uvit` gives them, by their share, such as ``"5%"``, in order; the last one, ``"100%"``, is the
+        finished one.
+    """
+    finished = load_uvit(folder)
+    config = checkpoints.arguments(UViT, Path(folder) / "config.json")
+    shares = {
+        match[1]: path for path in Path(folder).iterdir() if (match := re.fullmatch(SNAPSHOT, path.name, re.ASCII))
+    }
+    return {f"{share}%": read_published(shares[share], config) for share in sorted(shares, key=float)} | {
+        "100%": finished
+    }
 
 
 def read_published(path: Path, config: dict) -> UViT:

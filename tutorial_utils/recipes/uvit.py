@@ -40,6 +40,7 @@ from tutorial_utils.recipes.training import (
     cached,
     command,
     hybrid_optimizers,
+    load_state,
     minutes_of,
     noise_table,
     save_state,
@@ -275,6 +276,13 @@ def export(run: Run, vae: AutoencoderKL, out: Path) -> None:
     write_report(out, run.rows, metrics, card(metrics, out.name, run.devices))
 
 
+def export_snapshots(recipe: Recipe, work: Path, out: Path) -> None:
+    """Put the weights of the way beside the finished ones, in half precision, for `networks.uvit.load_snapshots`."""
+    for share in recipe.kept_after:
+        path = snapshot(work, share)
+        save_state(out / path.name, {name: weight.half() for name, weight in load_state(path).items()})
+
+
 def card(metrics: dict, name: str, devices: list[str]) -> str:
     """The model card, with measured numbers only."""
     recipe, settings = metrics["recipe"], Settings(**metrics["settings"])
@@ -300,6 +308,7 @@ def main(out: Path, work: Path, device: torch.device) -> None:
     vae = AutoencoderKL.from_pretrained(fetch("vae", "mini")).eval().requires_grad_(False)
     run = train(Recipe(), vae, work, device)
     export(run, vae.cpu(), out)
+    export_snapshots(run.recipe, work, out)
 
 
 if __name__ == "__main__":
