@@ -41,12 +41,19 @@ def _diagram(text: str) -> LessonFigure:
     return figure
 
 
+def _tubelets(text: str) -> LessonFigure:
+    figure, axes = plotting.new_figure(text, subplot_kw={"projection": "3d"})
+    plotting.draw_tubelets(axes[0, 0], (4, 4, 4), (2, 2, 2), [0, 2], text)
+    return figure
+
+
 FIGURES: dict[str, Callable[[str], LessonFigure]] = {
     "new_figure": _on_axes(_all_labels),
     "bare": _on_axes(lambda ax, text: plotting.bare(ax)),
     "draw_image": _on_axes(lambda ax, text: plotting.draw_image(ax, IMAGE, text)),
     "draw_patch_grid": _on_axes(lambda ax, text: plotting.draw_patch_grid(ax, IMAGE, 4, text)),
     "draw_attention": _on_axes(lambda ax, text: plotting.draw_attention(ax, IMAGE, np.eye(2), text)),
+    "draw_tubelets": _tubelets,
     "new_diagram": _diagram,
     "draw_box": _diagram,
     "draw_arrow": _diagram,

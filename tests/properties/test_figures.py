@@ -103,6 +103,18 @@ def test_any_small_matrices_are_shown(shapes):
 
 
 @few
+@given(shape=st.tuples(*[st.integers(1, 6)] * 3), data=st.data())
+def test_boxes_of_any_size_that_fit_are_drawn_and_others_refused(shape, data):
+    sides = tuple(data.draw(st.integers(0, side + 1)) for side in shape)
+    figure, axes = plotting.new_figure("boxes", subplot_kw={"projection": "3d"})
+    drawn = attempt(plotting.draw_tubelets, axes[0, 0], shape, sides, range(shape[0]))
+    fits = all(1 <= side <= whole for side, whole in zip(sides, shape, strict=True))
+    assert (drawn is not REFUSED) == fits
+    if fits:
+        assert_drawn(figure)
+
+
+@few
 @given(width=st.integers(1, 8), height=st.integers(1, 4), x=st.floats(-9, 9), y=st.floats(-9, 9), image=pictures())
 def test_anything_is_drawn_on_a_diagram(width, height, x, y, image):
     figure, ax = attempt(plotting.new_diagram, "a diagram", width, height)

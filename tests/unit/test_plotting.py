@@ -230,3 +230,12 @@ def test_epochs_are_whole_numbers_even_if_there_is_only_one(last):
     epochs = range(1, last + 1)
     (ax,) = plotting.show_curves({"training": (epochs, [0.5] * last)}, "epoch", "accuracy").axes
     assert all(float(tick).is_integer() for tick in ax.get_xticks())
+
+
+def test_boxes_lie_side_by_side_and_one_is_marked():
+    _, axes = plotting.new_figure("boxes", subplot_kw={"projection": "3d"})
+    plotting.draw_tubelets(axes[0, 0], (6, 5, 4), (1, 2, 2), [1, 4], "a token")
+    (boxes,) = axes[0, 0].collections
+    assert len(boxes._faces) == 2 * 2 * 2 * 6  # two slices, two rows that fit, two columns, six sides
+    colors = boxes.get_facecolor()
+    assert (colors[:, 3] == 1).sum() == 6 and axes[0, 0].get_zlim() == (0, 5)

@@ -24,6 +24,7 @@ from matplotlib.text import Text
 from mpl_toolkits.mplot3d import Axes3D
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
+from tutorial_utils import require
 from tutorial_utils.networks.patches import Size, as_pair, patch_grid, unpatchify
 
 ACCENT, SECOND, QUIET, INK = "#d1495b", "#00798c", "#9aa5b1", "#30475e"
@@ -142,7 +143,15 @@ def draw_tubelets(
         shape: of the volume, (depth, height, width) in voxels.
         sides: of a box, likewise. Boxes that do not fit into the volume are left out.
         firsts: the slices at which boxes begin; over height and width they lie side by side.
+
+    Raises:
+        ValueError: a side is no whole number from 1 to the volume's, or no box fits into it.
     """
+    for side, whole in zip(sides, shape, strict=True):
+        require.whole(f"sides={sides}: a box's side", side, 1, whole)
+    firsts = [first for first in firsts if 0 <= first <= shape[0] - sides[0]]
+    if not firsts:
+        raise ValueError(f"firsts: no box of {sides} voxels fits into a volume of {shape} there. Choose smaller ones.")
     rows, columns = (range(0, whole - side + 1, side) for whole, side in zip(shape[1:], sides[1:], strict=True))
     starts = np.array(list(itertools.product(firsts, rows, columns)))
     offsets = np.array(list(itertools.product(*((0, side) for side in sides))))
