@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -22,6 +22,7 @@ from tutorial_utils import failures, files, runtime, surroundings, working
 from tutorial_utils.assets import store
 from tutorial_utils.assets.copies import AssetError
 from tutorial_utils.assets.manifest import Asset
+from tutorial_utils.progress import bar
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -304,6 +305,34 @@ def repaired(asset: Asset) -> bool:
     return not problems
 
 
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="vit, vae, uvit, latte or vivit.")],
+    images: Annotated[
+        Path | None, typer.Option(help="Own pictures for vit, vae or uvit: a folder with a subfolder for each class.")
+    ] = None,
+    share: Annotated[float, typer.Option(help="0.1 takes a tenth of the recipe's steps; not for vivit.")] = 1.0,
+    out: Annotated[
+        Path | None, typer.Option(help="A new folder for the network and its card; in build/ if not given.")
+    ] = None,
+    work: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the state from which an interrupted run goes on; a cache if not given."),
+    ] = None,
+) -> None:
+    """Train a network by the recipe of its miniature. If interrupted, run it again to go on."""
+    from tutorial_utils.recipes import orders
+
+    runtime.quiet_libraries()
+    try:
+        made = orders.Order(recipe, images, share).carry_out(out, work)
+    except (ValueError, OSError, AssetError) as error:
+        stop(error)
+    for card in sorted(made.rglob("README.md")):
+        *_, text = card.read_text(encoding="utf-8").split("\n---\n", 1)  # without the lines that are for programs
+        typer.echo(f"{card}:\n{text}")
+
+
 @sample_app.command("uvit")
 def sample_uvit(
     out: Annotated[Path, typer.Option(help="Folder for samples.npz and grid.png; interrupted runs go on from it.")],
@@ -383,17 +412,6 @@ def plain_warnings(kind: type[Warning], shown: bool = True) -> Iterator[None]:
     for warning in caught:
         if shown and issubclass(warning.category, kind):
             complain(str(warning.message))
-
-
-@contextlib.contextmanager
-def bar(title: str, unit: str, shown: bool = True) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar, moved by a function of what is done and the total."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not shown) as progress:
-        task = progress.add_task(title, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def entries(scale: runtime.Scale | None = None) -> list[tuple[Asset, str]]:

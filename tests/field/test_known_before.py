@@ -21,7 +21,7 @@ PLACES = ("out", "folder", "work")
 """Options that say where results go."""
 
 LATTE = ["--config", str(working.LESSONS / "configs/latte_mini.yaml")]
-NEEDED = {"latte": LATTE, "reset": ["01"], "run": ["01"]}
+NEEDED = {"latte": LATTE, "reset": ["01"], "run": ["01"], "train": ["vae"]}
 
 
 def commands(group: typer.Typer, above: tuple[str, ...] = ()):
@@ -50,6 +50,7 @@ LONG = [
     (execution, "execute"),
     (bundle, "add"),
     (working, "_copy"),
+    (training, "carry_out"),
     (cli, "serve"),
 ]
 """What the commands spend their time with."""
@@ -63,7 +64,7 @@ def no_work(monkeypatch):
 
 
 def test_every_command_that_writes_is_tried():
-    assert {words[-1] for words in WRITING} == {"run", "bundle", "uvit", "latte", "lab", "reset"}
+    assert {words[-1] for words in WRITING} == {"run", "bundle", "uvit", "latte", "lab", "reset", "train"}
 
 
 @pytest.mark.parametrize("place", ["a file", "below a file", "where nobody writes"])

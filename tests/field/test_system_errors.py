@@ -27,6 +27,7 @@ NEEDED = {
     "latte": LATTE,
     "bundle": ["--out", "nowhere"],
     "reset": ["01"],
+    "train": ["vae", "--out", "nowhere"],
 }
 COMMANDS = [words for words, _ in commands(cli.app)]
 

@@ -32,12 +32,14 @@ COMMANDS = [
     ["sample", "uvit"],
     ["sample", "latte"],
     ["bundle"],
+    ["train"],
 ]
 NEEDED = {
     "fetch": ["vit"],
     "uvit": ["--out", "nowhere"],
     "latte": ["--config", "notebooks/configs/latte_mini.yaml"],
     "bundle": ["--out", "nowhere"],
+    "train": ["vae", "--out", "nowhere"],
 }
 
 
@@ -56,7 +58,10 @@ def test_an_unknown_name_is_refused(command, word):
     assert_is_refused_in_a_line(*command, word)
 
 
-@given(command=st.sampled_from([command for command in COMMANDS if command[-1] not in ("run", "list")]), scale=words)
+@given(
+    command=st.sampled_from([command for command in COMMANDS if command[-1] not in ("run", "list", "train")]),
+    scale=words,
+)
 def test_an_unknown_scale_is_refused(command, scale):
     needed = NEEDED.get(command[-1], [])
     assert_is_refused_in_a_line(*command, *needed, f"--scale={scale}")
@@ -115,9 +120,11 @@ def test_a_configuration_that_is_none_is_refused(tmp_path_factory, content):
 
 
 VARIABLES = {
-    "TUTORIAL_SCALE": [command for command in COMMANDS if command not in (["assets", "list"], ["assets", "verify"])],
+    "TUTORIAL_SCALE": [
+        command for command in COMMANDS if command not in (["assets", "list"], ["assets", "verify"], ["train"])
+    ],
     "TUTORIAL_DATA": [["assets", "list"], ["assets", "fetch", "--scale=full"]],
-    "TUTORIAL_DEVICE": [["preflight"], ["sample", "uvit"], ["sample", "latte"]],
+    "TUTORIAL_DEVICE": [["preflight"], ["sample", "uvit"], ["sample", "latte"], ["train"]],
 }
 
 
@@ -137,7 +144,9 @@ def test_a_file_in_the_place_of_a_folder_is_refused(command, tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
-@pytest.mark.parametrize("command", [["assets", "fetch"], ["bundle"], ["sample", "uvit"], ["sample", "latte"]])
+@pytest.mark.parametrize(
+    "command", [["assets", "fetch"], ["bundle"], ["sample", "uvit"], ["sample", "latte"], ["train"]]
+)
 def test_what_is_left_out_is_asked_for(command):
     assert_is_refused_in_a_line(*command)
 

@@ -53,6 +53,7 @@ def test_a_module_that_computes_nothing_loads_no_framework(module):
 FLOORS = (
     {
         "openmp",
+        "progress",
         "surroundings",
         "failures",
         "require",

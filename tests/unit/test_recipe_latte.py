@@ -222,7 +222,7 @@ def test_the_card_says_what_was_measured():
         "settings": asdict(recipe.SETTINGS),
         "recipe": asdict(Recipe()),
     }
-    card = recipe.card(metrics, "latte-mini", ["an abacus"])
+    card = recipe.card(metrics, 1.0, ["an abacus"])
     assert "| **Chinese, combinations never seen** | 12.3% | 80.0% | 70.0% | 60.0% | 50.0% | 0.8° | 0.62 |" in card
     assert "| en: nothing | 90% | varies, 0.95 | varies, 0.97 | varies, 0.50 |" in card
     assert "| zh: colour | 90% | 96% | varies, 0.98 | varies, 0.40 |" in card and "25% lie nearest" in card

@@ -6,6 +6,7 @@ from diffusers import AutoencoderKL
 from tutorial_utils.datasets.garments import stills
 from tutorial_utils.networks.uvit import load_snapshots
 from tutorial_utils.recipes import uvit as recipe
+from tutorial_utils.recipes.pictures import Pictures
 from tutorial_utils.recipes.uvit import NULL, SCHEDULER, Recipe
 from tutorial_utils.sampling.diffusion import signal_and_noise
 
@@ -55,7 +56,7 @@ def test_the_last_traces_of_noise_weigh_less():
 
 def test_weights_are_kept_on_the_way(tmp_path, monkeypatch):
     grey, labels = torch.rand(40, 1, 28, 28), torch.arange(40) % 10
-    monkeypatch.setattr(recipe, "fashion_mnist_tensors", lambda split: (grey, labels))
+    pictures = Pictures((grey, labels), (grey, labels), recipe.FASHION_CLASSES, *[""] * 4)
     monkeypatch.setattr(recipe, "garments", lambda sampler, count: (torch.rand(20, 3, 64, 64), torch.arange(20) % 10))
     vae = AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4,
@@ -64,7 +65,7 @@ def test_weights_are_kept_on_the_way(tmp_path, monkeypatch):
         norm_num_groups=2,
     ).eval()
     settings = Recipe(embed_dim=32, num_heads=2, depth=2, steps=4, batch_size=8, warmup=1, kept_after=(0.25, 0.5))
-    run = recipe.train(settings, vae, tmp_path, torch.device("cpu"))
+    run = recipe.train(settings, pictures, vae, tmp_path, torch.device("cpu"))
     kept = [torch.load(recipe.snapshot(tmp_path, share), weights_only=True) for share in (0.25, 0.5)]
     assert all(set(weights) == set(run.average.state_dict()) for weights in kept)
     moved = [weights["pos_embed"] for weights in kept] + [run.average.pos_embed]

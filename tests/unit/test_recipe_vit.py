@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,6 +9,7 @@ from torch import nn
 from transformers import ViTConfig, ViTForImageClassification
 
 from tutorial_utils.recipes import vit
+from tutorial_utils.recipes.pictures import Pictures
 from tutorial_utils.recipes.training import hybrid_optimizers, load_state, save_state, warmup_cosine, write_csv
 from tutorial_utils.recipes.vit import EpochRun, Recipe, Split, augment, student_logits
 
@@ -75,16 +75,20 @@ def test_half_of_the_images_are_mirrored():
 # --- Data -----------------------------------------------------------------------------------------------
 
 
+def pictures_of(images: torch.Tensor, labels: torch.Tensor) -> Pictures:
+    """Bytes (N, 28, 28) as what a recipe trains on, without a test set."""
+    none = torch.empty(0, 1, 28, 28), torch.empty(0, dtype=torch.int64)
+    return Pictures((images[:, None].float() / 255, labels), none, vit.FASHION_CLASSES, *[""] * 4)
+
+
 @pytest.fixture
-def sixty_images(monkeypatch):
+def sixty_images() -> Pictures:
     """Sixty images that stand for the 60,000; the value of an image's pixels is its number."""
-    images = np.broadcast_to(np.arange(60, dtype=np.uint8)[:, None, None], (60, 28, 28)).copy()
-    labels = np.arange(60) % 10
-    monkeypatch.setattr(vit, "fashion_mnist", lambda split: {"train": (images, labels)}[split])
+    return pictures_of(torch.arange(60).view(60, 1, 1).expand(60, 28, 28), torch.arange(60) % 10)
 
 
 def test_the_held_out_images_and_the_others_are_the_whole_training_set(sixty_images):
-    fit, held_out = vit.load_splits(Recipe(held_out=7))
+    fit, held_out = vit.load_splits(Recipe(held_out=7), sixty_images)
     numbers = [split.images[:, 0, 0, 0].tolist() for split in (fit, held_out)]
     assert [len(part) for part in numbers] == [53, 7]
     assert sorted(numbers[0] + numbers[1]) == list(range(60))
@@ -94,16 +98,25 @@ def test_the_held_out_images_and_the_others_are_the_whole_training_set(sixty_ima
 
 
 def test_the_seed_decides_what_is_held_out(sixty_images):
-    held = [vit.load_splits(Recipe(held_out=7, seed=seed))[1].images[:, 0, 0, 0].tolist() for seed in (0, 0, 1)]
+    splits = [vit.load_splits(Recipe(held_out=7, seed=seed), sixty_images) for seed in (0, 0, 1)]
+    held = [held_out.images[:, 0, 0, 0].tolist() for _, held_out in splits]
     assert held[0] == held[1] != held[2]
 
 
-def test_training_images_are_what_the_saved_processor_makes_of_them(monkeypatch):
-    images = np.random.default_rng(0).integers(0, 256, (20, 28, 28), np.uint8)
-    monkeypatch.setattr(vit, "fashion_mnist", lambda split: (images, np.arange(20)))
-    fit, held_out = vit.load_splits(Recipe(held_out=1))
+def test_of_few_images_a_fifth_is_held_out_and_the_others_are_repeated(sixty_images):
+    fit, held_out = vit.load_splits(Recipe(), sixty_images)
+    assert (len(fit.labels), len(held_out.labels)) == (48, 12)
+    again = fit.repeated(100)
+    numbers = again.images[:, 0, 0, 0]
+    assert numbers.bincount(minlength=60).unique().tolist() == [0, 3] and torch.equal(again.labels, numbers % 10)
+    assert len(fit.repeated(48).labels) == 48
+
+
+def test_training_images_are_what_the_saved_processor_makes_of_them():
+    images = torch.randint(0, 256, (20, 28, 28), generator=torch.Generator().manual_seed(0)).byte()
+    fit, held_out = vit.load_splits(Recipe(held_out=1), pictures_of(images, torch.arange(20)))
     trained = torch.cat([fit.images, held_out.images])[torch.cat([fit.labels, held_out.labels]).argsort()]
-    rgb = torch.from_numpy(images).unsqueeze(1).expand(-1, 3, -1, -1)
+    rgb = images.unsqueeze(1).expand(-1, 3, -1, -1)
     judged = vit.image_processor()(rgb, return_tensors="pt").pixel_values
     torch.testing.assert_close(vit.normalise(trained).expand(-1, 3, -1, -1), judged, atol=1e-5, rtol=0)
 

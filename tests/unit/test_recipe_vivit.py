@@ -129,3 +129,18 @@ def test_what_is_trained_is_not_trained_again(vivit, lesson, written, tmp_path, 
     monkeypatch.setattr(lesson, "train", None)
     vivit.train_all(lesson, tmp_path, work, CPU)
     assert {path.name for path in tmp_path.iterdir()} == set(vivit.MODELS)
+
+
+def test_the_command_trains_them_and_shows_the_cards(vivit, lesson, tmp_path, monkeypatch):
+    from commandline import run
+
+    monkeypatch.setattr(vivit, "load_lesson", lambda data, work: lesson)
+    monkeypatch.setattr(vivit, "train_long", lambda *_: None, raising=False)
+    out, work = tmp_path / "net", tmp_path / "work"
+    status, shown, err = run("train", "vivit", "--out", str(out), "--work", str(work))
+    assert status == 0, err
+    assert {path.name for path in out.iterdir()} == set(vivit.MODELS)
+    assert all(f"# ViViT-mini: {name}" in shown for name in vivit.MODELS)
+    monkeypatch.setattr(lesson, "train", None)  # it would go on with what is there
+    status, _, err = run("train", "vivit", "--out", str(tmp_path / "again"), "--work", str(work))
+    assert status == 0, err

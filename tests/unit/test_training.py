@@ -110,6 +110,24 @@ def test_a_run_cut_off_anywhere_and_resumed_ends_exactly_as_an_uninterrupted_one
     assert [row["step"] for row in whole.rows] == [4, 8, 10]
 
 
+@pytest.mark.parametrize("cut", [1, 3, 4, 6, 9])
+def test_a_run_is_saved_on_the_way_too_and_its_log_is_that_of_an_uninterrupted_one(tmp_path, monkeypatch, cut):
+    whole = fit(start(tmp_path / "whole.pt"))
+    monkeypatch.setattr(training, "SAVED_EVERY", 0)
+    run = start(tmp_path / "cut.pt")
+
+    def power_fails(model: nn.Module) -> torch.Tensor:
+        if run.step == cut:
+            raise KeyboardInterrupt
+        return regression(model)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(run, loss_of=power_fails)
+    resumed = start(tmp_path / "cut.pt", seed=99)
+    assert resumed.step == cut
+    assert_same_run(fit(resumed), whole)
+
+
 def test_a_finished_run_is_not_trained_again(tmp_path):
     done = fit(start(tmp_path / "run.pt"))
 

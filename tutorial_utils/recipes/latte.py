@@ -13,7 +13,7 @@ difference between left and right, so the network learns to read both words alik
 The sentences are English and Chinese and leave out what they like. In some stands a word that nobody has ever heard of,
 so that the text encoder learns to read on.
 
-    python -m tutorial_utils.recipes.latte --out data/checkpoints/latte-mini --work ~/latte-mini-state
+    python -m tutorial_utils train latte
 
 The run resumes from the state found in `--work`. It sees training images in training combinations only.
 """
@@ -48,6 +48,7 @@ from tutorial_utils.datasets.moving import (
 )
 from tutorial_utils.measures.adherence import Footage, judge_videos, variety
 from tutorial_utils.measures.metrics import Judge, load_judge
+from tutorial_utils.recipes.pictures import command_of
 from tutorial_utils.recipes.training import (
     Run,
     cached,
@@ -55,6 +56,7 @@ from tutorial_utils.recipes.training import (
     hybrid_optimizers,
     minutes_of,
     noise_table,
+    shortened,
     stratified_times,
     warmup_cosine,
     write_report,
@@ -426,7 +428,7 @@ weights are stored in half precision.
 |---|---|
 | data | {clips:,} clips of moving garments, drawn from Fashion-MNIST's training images (Xiao et al. 2017) |
 | left out | a tenth of the combinations of garment, colour and direction |
-| recipe | `python -m tutorial_utils.recipes.latte --out data/checkpoints/{name} --work STATE`, seed {seed} |
+| recipe | {command}, seed {seed} |
 | training | {steps:,} steps, {minutes:.0f} minutes on {device} |
 | a step | of {clip_batch} clips; the first {frame_steps:,} and later one in {frame_every}: {frame_batch} early frames |
 | sampled with | {sampler} |
@@ -523,7 +525,7 @@ def translations_found(pipeline: LattePipeline) -> float:
     return (torch.cdist(*places).argmin(1) == torch.arange(len(every))).float().mean().item()
 
 
-def export(run: Run, vae: AutoencoderKL, out: Path) -> None:
+def export(run: Run, vae: AutoencoderKL, share: float, out: Path) -> None:
     """Write the pipeline's folder, with its card, its curve and its measurements."""
     learned = run.average.cpu().eval()
     learned.transformer.half()
@@ -538,10 +540,10 @@ def export(run: Run, vae: AutoencoderKL, out: Path) -> None:
         "settings": asdict(SETTINGS),
         "recipe": asdict(run.recipe),
     }
-    write_report(out, run.rows, metrics, card(metrics, out.name, run.devices))
+    write_report(out, run.rows, metrics, card(metrics, share, run.devices))
 
 
-def card(metrics: dict, name: str, devices: list[str]) -> str:
+def card(metrics: dict, share: float, devices: list[str]) -> str:
     """The model card, with measured numbers only."""
     recipe = metrics["recipe"]
 
@@ -564,7 +566,7 @@ def card(metrics: dict, name: str, devices: list[str]) -> str:
     return CARD.format(
         **recipe,
         **metrics["parameters"],
-        name=name,
+        command=command_of("latte", share),
         frames=FRAMES,
         words=len(known_pieces()),
         minutes=metrics["training_minutes"],
@@ -578,12 +580,12 @@ def card(metrics: dict, name: str, devices: list[str]) -> str:
     )
 
 
-def main(out: Path, work: Path, device: torch.device) -> None:
+def main(out: Path, work: Path, device: torch.device, share: float = 1.0) -> None:
     """Train Latte-mini."""
     vae = AutoencoderKL.from_pretrained(fetch("vae", "mini")).eval().requires_grad_(False)
     vae.register_to_config(_name_or_path="vae-mini")  # diffusers would write down where on this machine it was
-    run = train(Recipe(), vae, work, device)
-    export(run, vae.cpu(), out)
+    run = train(shortened(Recipe(), share), vae, work, device)
+    export(run, vae.cpu(), share, out)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -19,15 +19,20 @@ from typing import Annotated
 import torch
 import typer
 from diffusers import SchedulerMixin
+from rich.logging import RichHandler
 from torch import nn
 
 from tutorial_utils import failures, files, runtime
 from tutorial_utils.networks.checkpoints import read_state_dict
+from tutorial_utils.progress import bar
 from tutorial_utils.sampling.diffusion import signal_and_noise
 
 log = logging.getLogger("recipes")
 
 Loss = Callable[[nn.Module], torch.Tensor]
+
+SAVED_EVERY = 60
+"""Seconds: so much of a training may be lost if it is cut off."""
 
 
 def command(recipe: Callable[[Path, Path, torch.device], None]) -> None:
@@ -38,13 +43,9 @@ def command(recipe: Callable[[Path, Path, torch.device], None]) -> None:
         work: Annotated[Path, typer.Option(help="Folder for the resumable state, outside the repository.")],
         device: Annotated[str | None, typer.Option(help="A torch device, the lessons' by default.")] = None,
     ) -> None:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
         failures.any_encoding()
         try:
-            files.require_place(out, "--out")
-            files.require_place(work, "--work")
-            with files.alone(work, f"{work} is in use"), files.draft_folder(out) as draft:
-                recipe(draft, work, runtime.device(device))
+            carry_out(recipe, out, work, runtime.device(device))
         except ValueError as error:
             sys.exit(str(error))
         except Exception as error:
@@ -54,6 +55,31 @@ def command(recipe: Callable[[Path, Path, torch.device], None]) -> None:
 
     main.__doc__ = recipe.__doc__
     typer.run(main)
+
+
+def carry_out(recipe: Callable[[Path, Path, torch.device], None], out: Path, work: Path, device: torch.device) -> None:
+    """Run a recipe, with its log on the terminal: `out` is there as a whole or not at all.
+
+    Raises:
+        ValueError: nothing can be written to `out` or `work`, or another process is at work in `work`.
+    """
+    log.setLevel(logging.INFO)
+    log.handlers = [
+        RichHandler(show_level=False, show_path=False, log_time_format="%X")
+    ]  # in harmony with the progress bars
+    files.require_place(out, "--out")
+    files.require_place(work, "--work")
+    with files.alone(work, f"{work} is in use"), files.draft_folder(out) as draft:
+        recipe(draft, work, device)
+
+
+def shortened(recipe, share: float):
+    """A recipe whose steps and epochs, those of its schedule included, are a share of what they were, at least 1."""
+    lengths = ("steps", "epochs", "schedule", "warmup")
+    chosen = {field.name: getattr(recipe, field.name) for field in fields(recipe) if field.name.endswith(lengths)}
+    return replace(
+        recipe, **{name: max(1, round(share * value)) for name, value in chosen.items() if isinstance(value, int)}
+    )
 
 
 class Run:
@@ -90,9 +116,10 @@ class Run:
         self.rows: list[dict] = []
         self.best: dict = {}
         self.devices: list[str] = []
+        self.since = {"step": 0, "loss": 0.0, "seconds": 0.0}  # the last row, and what has come together since
         self._resume()
         # what a step reads and adds to has its place on the device, where a recorded step finds it
-        self._kept, self._loss = torch.zeros(2, device=self.device)
+        self._kept, self._loss = torch.tensor([0.0, self.since["loss"]], device=self.device)
         for group in self._groups() if self.on_gpu else ():
             group["lr"] = torch.zeros((), device=self.device)
 
@@ -105,6 +132,7 @@ class Run:
             raise ValueError(f"{self.path} belongs to another recipe, {state['recipe']}: choose another --work folder.")
         for key in ("step", "rows", "best", "devices") if state else ():
             setattr(self, key, state[key])
+        self.since = state.get("since", self.since | {"step": self.step})
         for part in ("model", "average") if state else ():
             getattr(self, part).load_state_dict(state[part])
         for optimizer, saved in zip(self.optimizers, state.get("optimizers", ()), strict=bool(state)):
@@ -126,6 +154,7 @@ class Run:
                 "rows": self.rows,
                 "best": self.best,
                 "devices": self.devices,
+                "since": self.since,
                 "recipe": asdict(self.recipe),
             },
         )
@@ -168,7 +197,7 @@ class Run:
         measure: Callable[[nn.Module], dict],
         every: int,
     ) -> None:
-        """Take the steps that are left, and log and save after each `every` of them.
+        """Take the steps that are left; log and save after each `every` of them, and save once a minute, too.
 
         Args:
             steps: of the whole run.
@@ -185,26 +214,33 @@ class Run:
         self.model.train()
         self.average.eval()
         kinds: dict[Loss, Callable[[], None]] = {}
-        started, before = time.perf_counter(), self.step
-        while self.step < steps:
-            torch.manual_seed(self.recipe.seed * 1_000_003 + self.step)
-            self._announce(rate_at(self.step))
-            if (loss_of := loss_at(self.step)) not in kinds:
-                learn = partial(self._learn, loss_of)
-                kinds[loss_of] = Repeated(learn) if self.on_gpu else learn
-            kinds[loss_of]()
-            self.step += 1
-            if self.step % every == 0 or self.step == steps:
-                with torch.inference_mode():
-                    figures = measure(self.average)
-                row = {"train_loss": self._loss.item() / (self.step - before)} | figures
-                rounded = {key: round(float(value), 5) for key, value in row.items()}
-                seconds = round(time.perf_counter() - started, 1)
-                self.rows.append({"step": self.step} | rounded | {"seconds": seconds})
-                log.info("%s", self.rows[-1])
+        before, started = self.since["step"], time.perf_counter() - self.since["seconds"]
+        saved = time.perf_counter()
+        with bar(self.path.stem, "steps", done=self.step) as progress:
+            while self.step < steps:
+                torch.manual_seed(self.recipe.seed * 1_000_003 + self.step)
+                self._announce(rate_at(self.step))
+                if (loss_of := loss_at(self.step)) not in kinds:
+                    learn = partial(self._learn, loss_of)
+                    kinds[loss_of] = Repeated(learn) if self.on_gpu else learn
+                kinds[loss_of]()
+                self.step += 1
+                progress(self.step, steps)
+                if self.step % every == 0 or self.step == steps:
+                    with torch.inference_mode():
+                        figures = measure(self.average)
+                    row = {"train_loss": self._loss.item() / (self.step - before)} | figures
+                    rounded = {key: round(float(value), 5) for key, value in row.items()}
+                    seconds = round(time.perf_counter() - started, 1)
+                    self.rows.append({"step": self.step} | rounded | {"seconds": seconds})
+                    log.info("%s", self.rows[-1])
+                    self._loss.zero_()
+                    started, before = time.perf_counter(), self.step
+                elif time.perf_counter() - saved < SAVED_EVERY:
+                    continue
+                saved = time.perf_counter()
+                self.since = {"step": before, "loss": self._loss.item(), "seconds": saved - started}
                 self.save()
-                self._loss.zero_()
-                started, before = time.perf_counter(), self.step
 
 
 class Repeated:

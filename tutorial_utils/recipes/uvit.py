@@ -6,10 +6,10 @@ that an image is 16 tokens; the loss weighted by min-SNR (Hang et al. 2023, http
 spends less on the last traces of noise; and Muon for the matrices. Its weights are also kept on the way, from when it
 knew little, so that one can see what the steps have bought.
 
-    python -m tutorial_utils.recipes.uvit --out data/checkpoints/uvit-mini --work ~/uvit-mini-state
+    python -m tutorial_utils train uvit
 
-The run resumes from the state found in `--work`. Everything is learned from the 60,000 training images; the test set
-is read once, at the end.
+The run resumes from the state found in `--work`. Everything is learned from the training images, of which none is held
+out; the test set is read once, at the end. ViT-mini judges garments alone: of own pictures less can be measured.
 """
 
 from __future__ import annotations
@@ -20,11 +20,14 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL
+from PIL import Image
 from torch import Tensor, nn
+from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from tutorial_utils.assets.store import fetch
-from tutorial_utils.datasets.fashion_mnist import FASHION_CLASSES, fashion_mnist_tensors
+from tutorial_utils.datasets.fashion_mnist import FASHION_CLASSES
 from tutorial_utils.datasets.garments import shrink, stills
+from tutorial_utils.datasets.images import as_bytes, grid
 from tutorial_utils.measures.metrics import (
     class_agreement,
     frechet_distance,
@@ -34,6 +37,7 @@ from tutorial_utils.measures.metrics import (
     spread,
 )
 from tutorial_utils.networks.uvit import UViT, load_uvit
+from tutorial_utils.recipes.pictures import Pictures
 from tutorial_utils.recipes.training import (
     Loss,
     Run,
@@ -44,6 +48,7 @@ from tutorial_utils.recipes.training import (
     minutes_of,
     noise_table,
     save_state,
+    shortened,
     stratified_times,
     warmup_cosine,
     write_report,
@@ -54,6 +59,9 @@ from tutorial_utils.sampling.diffusion import STABLE_DIFFUSION, Settings, make_s
 from tutorial_utils.sampling.sampler import Sampler
 
 NULL = len(FASHION_CLASSES)
+
+SAMPLES = 5_000
+"""So many are measured, as many of each class; of own pictures 500."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +83,8 @@ class Recipe:
     kept_after: tuple[float, ...] = (0.01, 0.05, 0.25)
 
 
-def build(recipe: Recipe) -> UViT:
-    """The network: 16 patches of 2x2 latent pixels."""
+def build(recipe: Recipe, classes: int = len(FASHION_CLASSES)) -> UViT:
+    """The network, whose last label means no class: 16 patches of 2x2 latent pixels."""
     return UViT(
         img_size=8,
         patch_size=2,
@@ -84,7 +92,7 @@ def build(recipe: Recipe) -> UViT:
         embed_dim=recipe.embed_dim,
         depth=recipe.depth,
         num_heads=recipe.num_heads,
-        num_classes=NULL + 1,
+        num_classes=classes + 1,
         conv=True,
     )
 
@@ -99,8 +107,8 @@ def encode(vae: AutoencoderKL, grey: Tensor, batch_size: int = 200) -> Tensor:
     return torch.cat(means).contiguous() * vae.config.scaling_factor
 
 
-def loss_of(network: nn.Module, latents: Tensor, labels: Tensor, recipe: Recipe) -> Tensor:
-    """The weighted squared error of the predicted noise, over one batch.
+def loss_of(network: nn.Module, latents: Tensor, labels: Tensor, recipe: Recipe, null: int = NULL) -> Tensor:
+    """The weighted squared error of the predicted noise, over one batch; label `null` means no class.
 
     Times are stratified, one from each of N equal parts of 1 to 1,000: so the loss varies less from batch to batch.
     """
@@ -108,7 +116,7 @@ def loss_of(network: nn.Module, latents: Tensor, labels: Tensor, recipe: Recipe)
     signal, noise = shares(latents.device)[:, index, None, None, None]
     epsilon = torch.randn_like(latents)
     dropped = torch.rand(len(latents), device=latents.device) < recipe.drop_label
-    predicted = network(signal * latents + noise * epsilon, index + 1.0, labels.masked_fill(dropped, NULL))
+    predicted = network(signal * latents + noise * epsilon, index + 1.0, labels.masked_fill(dropped, null))
     ratio = (signal / noise) ** 2
     return ((ratio.clamp(max=recipe.snr_limit) / ratio) * (predicted - epsilon) ** 2).mean()
 
@@ -117,22 +125,22 @@ SCHEDULER = make_scheduler("ddim", STABLE_DIFFUSION)
 shares = functools.cache(functools.partial(noise_table, SCHEDULER))
 
 
-def train(recipe: Recipe, vae: AutoencoderKL, work: Path, device: torch.device) -> Run:
+def train(recipe: Recipe, pictures: Pictures, vae: AutoencoderKL, work: Path, device: torch.device) -> Run:
     """Train; `run.average` are the weights to keep, and `work` holds those of the way, see `snapshot`."""
-    grey, labels = fashion_mnist_tensors("train")
+    grey, labels = pictures.train
     vae = vae.to(device)
     latents = cached(work / "latents.pt", lambda: {"latents": encode(vae, grey).cpu()})["latents"].to(device)
     labels = labels.to(device)
     torch.manual_seed(recipe.seed)
-    network = build(recipe).to(device)
+    network = build(recipe, len(pictures.names)).to(device)
     run = Run(work / "uvit.pt", network, hybrid_optimizers(network, recipe.lr, recipe.weight_decay, "block"), recipe)
-    judge = load_judge()
+    judge = None if pictures.folder else load_judge()
     reference = stills(grey[:2_000])
     kept = {round(share * recipe.steps): share for share in recipe.kept_after}
 
     def loss(network: nn.Module) -> Tensor:
         chosen = torch.randint(len(latents), (recipe.batch_size,), device=device)
-        return loss_of(network, latents[chosen], labels[chosen], recipe)
+        return loss_of(network, latents[chosen], labels[chosen], recipe, len(pictures.names))
 
     def loss_at(step: int) -> Loss:
         if step in kept:
@@ -150,7 +158,7 @@ def train(recipe: Recipe, vae: AutoencoderKL, work: Path, device: torch.device) 
         recipe.steps,
         rate_at=lambda step: recipe.lr * warmup_cosine(step, recipe.steps, recipe.warmup),
         loss_at=loss_at,
-        measure=measure,
+        measure=(lambda _: {}) if pictures.folder else measure,
         every=max(1, recipe.steps // 8),
     )
     return run
@@ -161,9 +169,11 @@ def snapshot(work: Path, share: float) -> Path:
     return work / f"uvit-after-{share:.0%}.pt"
 
 
-def garments(sampler: Sampler, count: int, settings: Settings = SETTINGS["mini"]) -> tuple[Tensor, Tensor]:
+def garments(
+    sampler: Sampler, count: int, settings: Settings = SETTINGS["mini"], classes: int = len(FASHION_CLASSES)
+) -> tuple[Tensor, Tensor]:
     """`count` images (N, 3, 64, 64), as many of each class, and their labels."""
-    labels = torch.arange(count) % len(FASHION_CLASSES)
+    labels = torch.arange(count) % classes
     return sampler.samples(labels, [sample_seed(0, k) for k in range(count)], settings), labels
 
 
@@ -172,14 +182,12 @@ def garments(sampler: Sampler, count: int, settings: Settings = SETTINGS["mini"]
 
 CARD = """\
 ---
-license: apache-2.0
-library_name: diffusers
-datasets: [fashion_mnist]
+{front}library_name: diffusers
 ---
 
-# U-ViT-mini
+# {title}
 
-A U-ViT of {parameters:,} parameters that generates a garment of the class you ask for, in the latents of VAE-mini. It
+A U-ViT of {parameters:,} parameters that generates {one} of the class you ask for, in the latents of VAE-mini. It
 was trained for a lesson. Load it with `tutorial_utils.networks.uvit.UViT.from_pretrained(folder)`.
 
 | | |
@@ -188,10 +196,22 @@ was trained for a lesson. Load it with `tutorial_utils.networks.uvit.UViT.from_p
 | network | {blocks} blocks of width {width}, {heads} heads; half of them joined by long skips |
 | weights | stored in half precision, used in single |
 | predicts | the noise, under Stable Diffusion's schedule; label {null} is "no class" |
-| data | Fashion-MNIST (Xiao et al. 2017), all 60,000 training images |
-| recipe | `python -m tutorial_utils.recipes.uvit --out data/checkpoints/{name} --work STATE`, seed {seed} |
+| data | {said}: all {fitted:,} training images |
+| recipe | {command}, seed {seed} |
 | training | {steps:,} steps of {batch} latents, {minutes:.0f} minutes on {device} |
 | sampled with | {sampler} |
+| VAE-mini alone | gives the {tested:,} test images, as stills, back at {vae_psnr:.1f} dB |
+{judged}
+Not copies: the nearest training image of its class is {sample_to_nearest:.3f} away from a sample (root mean square,
+median of {samples:,}), and {test_to_nearest:.3f} from a test image passed through the VAE.{spreads}
+
+`training.csv` has the loss{figures} during training, `metrics.json` all numbers of this card and every setting of the
+recipe.
+
+**Limits.** {limits}
+"""
+
+JUDGED = """\
 | **class agreement** | **{class_agreement:.1%}** of {samples:,} samples, as ViT-mini judges |
 
 Fréchet distances to the 10,000 test images, in ViT-mini's features; they compare with each other and with nothing
@@ -204,31 +224,49 @@ published:
 | **U-ViT-mini** | **{generated:.2f}** |
 | U-ViT-mini without guidance | {unguided:.2f} |
 | one Gaussian for each class in latent space (a baseline) | {gaussian:.2f} |
-
-Not copies: the nearest training image of its class is {sample_to_nearest:.3f} away from a sample (root mean square,
-median), and {test_to_nearest:.3f} from a test image passed through the VAE. Spread of the features within a class:
-{spread:.2f}, without guidance {unguided_spread:.2f}, of test images {test_spread:.2f}.
-
-`training.csv` has the loss, the agreement and the distance (of 500 samples only, hence larger) during training,
-`metrics.json` all numbers of this card and every setting of the recipe.
-
-**Limits.** Ten kinds of garment, grey, upright and centred. Guidance makes typical garments and leaves the odd
-ones out.
 """
+
+LIMITS = """\
+Ten kinds of garment, grey, upright and centred. Guidance makes typical garments and leaves the odd
+ones out."""
+
+OWN_LIMITS = """\
+It generates grey pictures of these classes, `samples.png` has eight of each, and nobody has judged
+them: ViT-mini, which judges garments, does not know them. VAE-mini has learned from garments only, and what it does not
+keep of other pictures is lost. Guidance makes typical pictures and leaves the odd ones out."""
+
+SPREADS = """ Spread of the features within
+a class: {spread:.2f}, without guidance {unguided_spread:.2f}, of test images {test_spread:.2f}."""
 
 
 @torch.inference_mode()
-def judge_samples(network: UViT, vae: AutoencoderKL, count: int = 5_000) -> dict:
+def judge_samples(network: UViT, vae: AutoencoderKL, pictures: Pictures) -> dict:
     """All measurements of the card; they read the test set."""
-    judge, (grey, labels) = load_judge(), fashion_mnist_tensors("train")
-    test_grey, test_labels = fashion_mnist_tensors("test")
-    test = stills(test_grey)
-    features = judge.features(test)
+    (grey, labels), (test_grey, test_labels) = pictures.train, pictures.test
+    test_grey, test_labels = test_grey[:SAMPLES], test_labels[:SAMPLES]
     sampler = by_class.sampler(network, vae)
-    images, wanted = garments(sampler, count)
-    unguided, _ = garments(sampler, count, replace(SETTINGS["mini"], guidance_scale=1.0))
-    latents = encode(vae, grey)
-    through = sampler.decode(encode(vae, test_grey[:count]))
+    count = min(500, SAMPLES) if pictures.folder else SAMPLES  # a median needs fewer than a Fréchet distance
+    images, wanted = garments(sampler, count, classes=len(pictures.names))
+    through = sampler.decode(encode(vae, test_grey))
+    return {
+        "samples": count,
+        "vae_psnr": peak_signal_noise_ratio(through, stills(test_grey), data_range=1.0).item(),
+        "sample_to_nearest": nearest_in_class(shrink(images), wanted, grey, labels)[0].median().item(),
+        "test_to_nearest": nearest_in_class(shrink(through), test_labels, grey, labels)[0].median().item(),
+        "parameters": sum(p.numel() for p in network.parameters()),
+    } | ({} if pictures.folder else judge_garments(sampler, encode(vae, grey), images, pictures))
+
+
+def judge_garments(sampler: Sampler, latents: Tensor, images: Tensor, pictures: Pictures) -> dict:
+    """What ViT-mini says of samples, and of what they are compared with. It knows garments only.
+
+    Args:
+        latents: of the training images.
+        images: the samples, as `garments` makes them.
+    """
+    judge, (grey, labels), (test_grey, test_labels) = load_judge(), pictures.train, pictures.test
+    test, count = stills(test_grey), len(images)
+    unguided, wanted = garments(sampler, count, replace(SETTINGS["mini"], guidance_scale=1.0))
     sets = {
         "floor": stills(grey[:count]),
         "vae": sampler.decode(latents[:count]),
@@ -237,17 +275,13 @@ def judge_samples(network: UViT, vae: AutoencoderKL, count: int = 5_000) -> dict
         "gaussian": sampler.decode(gaussian_latents(latents, labels, wanted)),
     }
     return {
-        "samples": count,
         "class_agreement": class_agreement(judge, images, wanted),
         "unguided_class_agreement": class_agreement(judge, unguided, wanted),
         "test_class_agreement": class_agreement(judge, test, test_labels),
         "frechet_distance": frechet_distances(judge, sets, test),
-        "sample_to_nearest": nearest_in_class(shrink(images), wanted, grey, labels)[0].median().item(),
-        "test_to_nearest": nearest_in_class(shrink(through), test_labels[:count], grey, labels)[0].median().item(),
         "spread": spread(judge.features(images), wanted),
         "unguided_spread": spread(judge.features(unguided), wanted),
-        "test_spread": spread(features, test_labels),
-        "parameters": sum(p.numel() for p in network.parameters()),
+        "test_spread": spread(judge.features(test), test_labels),
     }
 
 
@@ -264,33 +298,50 @@ def gaussian_latents(latents: Tensor, labels: Tensor, wanted: Tensor) -> Tensor:
     return drawn
 
 
-def export(run: Run, vae: AutoencoderKL, out: Path) -> None:
+def export(run: Run, vae: AutoencoderKL, pictures: Pictures, share: float, out: Path) -> None:
     """Write the checkpoint as `save_pretrained` does, with its card, its curve and its measurements."""
     run.average.cpu().half().save_pretrained(out)
     network = load_uvit(out)  # what ships is what is judged, in single precision again
-    metrics = judge_samples(network, vae) | {
+    metrics = judge_samples(network, vae, pictures) | {
         "training_minutes": minutes_of(run.rows),
         "settings": asdict(SETTINGS["mini"]),
         "recipe": asdict(run.recipe),
     }
-    write_report(out, run.rows, metrics, card(metrics, out.name, run.devices))
+    write_report(out, run.rows, metrics, card(metrics, pictures, share, run.devices))
+    if pictures.folder:  # lesson 3, which shows the garments, does not know them
+        classes = len(pictures.names)
+        images, _ = garments(by_class.sampler(network, vae), 8 * classes, classes=classes)
+        Image.fromarray(grid(as_bytes(images), classes)).save(out / "samples.png")
 
 
 def export_snapshots(recipe: Recipe, work: Path, out: Path) -> None:
-    """Put the weights of the way beside the finished ones, in half precision, for `networks.uvit.load_snapshots`."""
-    for share in recipe.kept_after:
-        path = snapshot(work, share)
-        save_state(out / path.name, {name: weight.half() for name, weight in load_state(path).items()})
+    """Put the weights of the way beside the finished ones, in half precision, for `networks.uvit.load_snapshots`.
+
+    A training of a few steps only has fewer of them.
+    """
+    for path in (snapshot(work, share) for share in recipe.kept_after):
+        if weights := load_state(path):
+            save_state(out / path.name, {name: weight.half() for name, weight in weights.items()})
 
 
-def card(metrics: dict, name: str, devices: list[str]) -> str:
+def card(metrics: dict, pictures: Pictures, share: float, devices: list[str]) -> str:
     """The model card, with measured numbers only."""
     recipe, settings = metrics["recipe"], Settings(**metrics["settings"])
+    judged = {} if pictures.folder else {"judged": JUDGED, "spreads": SPREADS}
+    known = metrics | metrics.get("frechet_distance", {})
     return CARD.format(
         **metrics,
-        **metrics["frechet_distance"],
-        name=name,
-        null=NULL,
+        **{part: judged.get(part, "").format(**known) for part in ("judged", "spreads")},
+        front=pictures.front,
+        title=pictures.title("U-ViT-mini"),
+        one=pictures.one,
+        said=pictures.said,
+        limits=OWN_LIMITS if pictures.folder else LIMITS,
+        figures="" if pictures.folder else ", the agreement and the distance (of 500 samples only, hence larger)",
+        command=pictures.command("uvit", share),
+        fitted=len(pictures.train[1]),
+        tested=len(pictures.test[1][:SAMPLES]),
+        null=len(pictures.names),
         blocks=recipe["depth"] + 1,
         width=recipe["embed_dim"],
         heads=recipe["num_heads"],
@@ -303,11 +354,12 @@ def card(metrics: dict, name: str, devices: list[str]) -> str:
     )
 
 
-def main(out: Path, work: Path, device: torch.device) -> None:
+def main(out: Path, work: Path, device: torch.device, pictures: Pictures | None = None, share: float = 1.0) -> None:
     """Train U-ViT-mini."""
+    pictures = pictures or Pictures.of_garments()
     vae = AutoencoderKL.from_pretrained(fetch("vae", "mini")).eval().requires_grad_(False)
-    run = train(Recipe(), vae, work, device)
-    export(run, vae.cpu(), out)
+    run = train(shortened(Recipe(), share), pictures, vae, work, device)
+    export(run, vae.cpu(), pictures, share, out)
     export_snapshots(run.recipe, work, out)
 
 

@@ -10,7 +10,7 @@ is Stable Diffusion's, are of zero mean and unit variance.
 
 Muon takes the convolutions: after 100 steps of 32 images its loss was lower than Adam's after 200.
 
-    python -m tutorial_utils.recipes.vae --out data/checkpoints/vae-mini --work ~/vae-mini-state
+    python -m tutorial_utils train vae
 
 The run resumes from the state found in `--work`. 1,000 of the training images are held out for the log; the test set
 is read once, at the end.
@@ -28,9 +28,17 @@ from diffusers import AutoencoderKL
 from torch import nn
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
-from tutorial_utils.datasets.fashion_mnist import fashion_mnist_tensors
 from tutorial_utils.datasets.garments import COLOURS, SIDE, SPRITE, hue, place, stills, tint
-from tutorial_utils.recipes.training import Run, command, hybrid_optimizers, minutes_of, warmup_cosine, write_report
+from tutorial_utils.recipes.pictures import Pictures
+from tutorial_utils.recipes.training import (
+    Run,
+    command,
+    hybrid_optimizers,
+    minutes_of,
+    shortened,
+    warmup_cosine,
+    write_report,
+)
 
 SCALING_FACTOR = 0.18215
 """Latents times this are what networks learn; Stable Diffusion's VAE has the same."""
@@ -161,11 +169,16 @@ def normalise_latents(vae: AutoencoderKL, images: torch.Tensor, batch_size: int 
     into.bias[channels:] -= 2 * std.log()  # these rows are the logarithm of the posterior's variance
 
 
-def train(recipe: Recipe, work: Path, device: torch.device) -> Run:
-    """Train; `run.average` are the weights to keep."""
-    grey = fashion_mnist_tensors("train")[0]
+def held_out_of(count: int, recipe: Recipe) -> int:
+    """How many of so many training images are held out: a fifth at most."""
+    return min(recipe.held_out, count // 5)
+
+
+def train(recipe: Recipe, grey: torch.Tensor, work: Path, device: torch.device) -> Run:
+    """Train on sprites (N, 1, 28, 28) in [0, 1]; `run.average` are the weights to keep."""
     order = torch.randperm(len(grey), generator=torch.Generator().manual_seed(recipe.seed))
-    held_out, fit = grey[order[: recipe.held_out]], grey[order[recipe.held_out :]].to(device)
+    chosen, others = order.tensor_split([held_out_of(len(grey), recipe)])
+    held_out, fit = grey[chosen], grey[others].to(device)
     torch.manual_seed(recipe.seed)
     layout = torch.channels_last if device.type == "cpu" else torch.contiguous_format  # the faster one on each
     model = build(recipe.widths).to(device, memory_format=layout)
@@ -206,15 +219,14 @@ def progress(vae: nn.Module, kinds: dict[str, torch.Tensor]) -> dict[str, float]
 
 CARD = """\
 ---
-license: apache-2.0
-library_name: diffusers
-datasets: [fashion_mnist]
+{front}library_name: diffusers
 ---
 
-# VAE-mini
+# {title}
 
 A variational autoencoder of {parameters:,} parameters that turns a 64x64 RGB image into an 8x8 latent of 4 channels
-and back, as Stable Diffusion's does with larger images. It was trained for two lessons. Load it with `diffusers` alone:
+and back, as Stable Diffusion's does with larger images. It was trained by the recipe of two lessons.
+Load it with `diffusers` alone:
 
 ```python
 AutoencoderKL.from_pretrained(folder)
@@ -225,25 +237,25 @@ AutoencoderKL.from_pretrained(folder)
 | input | 64x64 RGB in [-1, 1] |
 | latent | 8x8x4, times the scaling factor {scaling_factor} of zero mean and unit variance in each channel |
 | weights | stored in half precision, used in single |
-| data | Fashion-MNIST (Xiao et al. 2017), {fitted:,} training images: enlarged stills, and tinted sprites on black |
-| recipe | `python -m tutorial_utils.recipes.vae --out data/checkpoints/{name} --work STATE`, seed {seed} |
+| data | {said}: {fitted:,} training images, as enlarged stills, and as tinted sprites on black |
+| recipe | {command}, seed {seed} |
 | training | {steps:,} steps of {batch} images, {minutes:.0f} minutes on {device} |
-| **PSNR, stills** | **{psnr_stills:.1f} dB** on the 10,000 test images |
-| **PSNR, frames** | **{psnr_frames:.1f} dB** on the 10,000 test images; on the sprite alone {psnr_sprites:.1f} dB |
+| **PSNR, stills** | **{psnr_stills:.1f} dB** on the {tested:,} test images |
+| **PSNR, frames** | **{psnr_frames:.1f} dB** on the {tested:,} test images; on the sprite alone {psnr_sprites:.1f} dB |
 | hue | off by {hue:.1f} degrees on average, over the sprite |
 
 `training.csv` has the loss and the PSNR on held-out images during training, `metrics.json` all numbers of this card and
 every setting of the recipe.
 
-**Limits.** It knows bright garments on black and six tints, and nothing else: any other picture comes back as a blur.
+**Limits.** It knows {looks}, and six tints, and nothing else:
+any other picture comes back as a blur.
 """
 
 
 @torch.no_grad()
-def judge(folder: Path) -> dict:
-    """What the test set says of a saved folder."""
+def judge(folder: Path, grey: torch.Tensor) -> dict:
+    """What test images (N, 1, 28, 28) say of a saved folder."""
     vae = AutoencoderKL.from_pretrained(folder).eval().to(memory_format=torch.channels_last)
-    grey = fashion_mnist_tensors("test")[0]
     torch.manual_seed(0)
     kinds = {"stills": stills(grey), "frames": frames(grey)}
     scores = progress(vae, kinds)
@@ -267,17 +279,23 @@ def hue_error(got: torch.Tensor, expected: torch.Tensor) -> float:
     return torch.minimum(distance, 360 - distance).mean().item()
 
 
-def export(run: Run, images: torch.Tensor, out: Path) -> None:
+def export(run: Run, images: torch.Tensor, pictures: Pictures, share: float, out: Path) -> None:
     """Write the checkpoint as `save_pretrained` does, with its card, its curve and its measurements."""
+    fitted = len(pictures.train[1])
     vae = run.average.cpu().eval()
     normalise_latents(vae, images)
     vae.half().save_pretrained(out)
     recipe = run.recipe
-    metrics = judge(out) | {"training_minutes": minutes_of(run.rows), "recipe": asdict(recipe)}
+    metrics = judge(out, pictures.test[0]) | {"training_minutes": minutes_of(run.rows), "recipe": asdict(recipe)}
     card = CARD.format(
         **metrics,
-        name=out.name,
-        fitted=60_000 - recipe.held_out,
+        front=pictures.front,
+        title=pictures.title("VAE-mini"),
+        said=pictures.said,
+        looks=pictures.looks,
+        command=pictures.command("vae", share),
+        fitted=fitted - held_out_of(fitted, recipe),
+        tested=len(pictures.test[1]),
         batch=recipe.grey_stills + recipe.tinted_stills + recipe.frames,
         steps=recipe.steps,
         seed=recipe.seed,
@@ -288,13 +306,14 @@ def export(run: Run, images: torch.Tensor, out: Path) -> None:
     write_report(out, run.rows, metrics, card)
 
 
-def main(out: Path, work: Path, device: torch.device) -> None:
+def main(out: Path, work: Path, device: torch.device, pictures: Pictures | None = None, share: float = 1.0) -> None:
     """Train VAE-mini."""
-    recipe = Recipe()
-    run = train(recipe, work, device)
-    grey = fashion_mnist_tensors("train")[0][:4_000]
+    pictures, recipe = pictures or Pictures.of_garments(), shortened(Recipe(), share)
+    grey = pictures.train[0]
+    run = train(recipe, grey, work, device)
     torch.manual_seed(recipe.seed)
-    export(run, torch.cat([stills(grey[:2_000]), frames(grey[2_000:])]), out)
+    as_stills, as_frames = grey[:4_000].chunk(2)
+    export(run, torch.cat([stills(as_stills), frames(as_frames)]), pictures, share, out)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ augmented views (Beyer et al. 2022, https://arxiv.org/abs/2106.05237). For most 
 transformer sees half of its patches, mostly such as are not empty (after PatchDropout, Liu et al. 2023,
 https://arxiv.org/abs/2208.07220), which makes an epoch almost twice as fast; in the last epochs it sees whole images.
 
-    python -m tutorial_utils.recipes.vit --out data/checkpoints/vit-mini --work ~/vit-mini-state
+    python -m tutorial_utils train vit
 
 The run resumes from the last whole epoch found in `--work`. The best epoch is chosen on 5,000 images held
 out from the training set; the test set is read once, at the end.
@@ -28,18 +28,26 @@ from sklearn.metrics import confusion_matrix
 from torch import nn
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
-from tutorial_utils.datasets.fashion_mnist import FASHION_CLASSES, fashion_mnist
+from tutorial_utils.datasets.fashion_mnist import FASHION_CLASSES
+from tutorial_utils.datasets.names import Names
+from tutorial_utils.measures.intervals import Rate
+from tutorial_utils.progress import bar
+from tutorial_utils.recipes.pictures import Pictures
 from tutorial_utils.recipes.training import (
     Run,
     command,
     hybrid_optimizers,
     minutes_of,
+    shortened,
     warmup_cosine,
     words_for,
     write_report,
 )
 
 log = logging.getLogger("recipes.vit")
+
+EPOCH = 55_000
+"""Images in an epoch: the course's own to fit. Fewer are repeated, each time in another view."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +80,13 @@ class Split:
     images: torch.Tensor
     labels: torch.Tensor
 
+    def repeated(self, count: int) -> Split:
+        """The same again and again, until there are `count` or more."""
+        times = -(-count // len(self.labels))
+        return Split(self.images.repeat(times, 1, 1, 1), self.labels.repeat(times))
 
-def student_config() -> ViTConfig:
+
+def student_config(names: Names = FASHION_CLASSES) -> ViTConfig:
     """The architecture: 32x32 RGB in 64 patches of 4x4, six layers of width 128."""
     return ViTConfig(
         image_size=32,
@@ -83,8 +96,8 @@ def student_config() -> ViTConfig:
         num_hidden_layers=6,
         num_attention_heads=4,
         intermediate_size=256,
-        id2label=dict(enumerate(FASHION_CLASSES)),
-        label2id={name: i for i, name in enumerate(FASHION_CLASSES)},
+        id2label=dict(enumerate(names)),
+        label2id={name: i for i, name in enumerate(names)},
     )
 
 
@@ -95,15 +108,19 @@ def image_processor() -> ViTImageProcessor:
     )
 
 
-def load_splits(recipe: Recipe) -> tuple[Split, Split]:
-    """The training set, resized once, in two parts: to fit, and held out to choose the checkpoint."""
-    images, labels = fashion_mnist("train")
+def as_rgb(grey: torch.Tensor) -> torch.Tensor:
+    """Grey images (N, 1, H, W) in [0, 1] as a processor takes them, uint8 (N, 3, H, W)."""
+    return (grey * 255).round().to(torch.uint8).expand(-1, 3, -1, -1)
+
+
+def load_splits(recipe: Recipe, pictures: Pictures) -> tuple[Split, Split]:
+    """The training set, resized once, in two parts: to fit, and held out to choose the checkpoint, a fifth at most."""
+    grey, labels = pictures.train
     resize = image_processor()
-    grey = torch.from_numpy(images).unsqueeze(1)
-    pixels = resize(grey.expand(-1, 3, -1, -1), do_rescale=False, do_normalize=False, return_tensors="pt").pixel_values
-    data = Split(pixels[:, :1].to(torch.uint8).contiguous(), torch.from_numpy(labels))
+    pixels = resize(as_rgb(grey), do_rescale=False, do_normalize=False, return_tensors="pt").pixel_values
+    data = Split(pixels[:, :1].to(torch.uint8).contiguous(), labels)
     order = torch.from_numpy(np.random.default_rng(recipe.seed).permutation(len(labels)))
-    held_out, fit = order[: recipe.held_out], order[recipe.held_out :]
+    held_out, fit = order.tensor_split([min(recipe.held_out, len(labels) // 5)])
     return Split(data.images[fit], data.labels[fit]), Split(data.images[held_out], data.labels[held_out])
 
 
@@ -158,7 +175,7 @@ class Residual(nn.Module):
         return F.relu(self.body(x) + self.shortcut(x))
 
 
-def build_teacher() -> nn.Sequential:
+def build_teacher(classes: int = len(FASHION_CLASSES)) -> nn.Sequential:
     """A small ResNet for (N, 1, 32, 32): the first convolution halves the side, because a CPU is waiting."""
     return nn.Sequential(
         nn.Conv2d(1, 48, 4, 2, 1, bias=False),
@@ -171,7 +188,7 @@ def build_teacher() -> nn.Sequential:
         nn.AdaptiveMaxPool2d(1),
         nn.Flatten(),
         nn.Dropout(0.2),
-        nn.Linear(192, 10),
+        nn.Linear(192, classes),
     )
 
 
@@ -186,7 +203,7 @@ def choose_patches(x: torch.Tensor, keep: float, patch_size: int) -> torch.Tenso
 
 
 def student_logits(model: ViTForImageClassification, x: torch.Tensor, keep: float = 1.0) -> torch.Tensor:
-    """Logits (N, 10) from grey images (N, 1, 32, 32), with a fraction `keep` of the patch tokens."""
+    """Logits (N, classes) from grey images (N, 1, 32, 32), with a fraction `keep` of the patch tokens."""
     tokens = model.vit.embeddings(x.expand(-1, 3, -1, -1))
     if keep < 1:
         chosen = F.pad(choose_patches(x, keep, model.config.patch_size) + 1, (1, 0))  # [CLS], number 0, stays
@@ -219,20 +236,20 @@ class EpochRun(Run):
         """Train the epochs that are left. `loss_of(model, x, y, epoch)` and `logits_of(model, x)` are the caller's."""
         steps = len(data.labels) // self.recipe.batch_size
         warmup = int(self.recipe.warmup_epochs * steps)
-        for epoch in range(len(self.rows), self.epochs):
-            torch.manual_seed(self.recipe.seed * 1_000 + epoch)
-            started, total = time.perf_counter(), 0.0
-            self.model.train()
-            order = torch.randperm(len(data.labels))[: steps * self.recipe.batch_size]
-            for step, batch in enumerate(order.split(self.recipe.batch_size)):
-                rate = self.peak_lr * warmup_cosine(epoch * steps + step, self.epochs * steps, warmup)
-                x = normalise(data.images[batch].to(device))
-                loss = loss_of(self.model, x, data.labels[batch].to(device), epoch)
-                self.descend(loss, rate)
-                total += loss.item()
-                if step % 100 == 0:
-                    log.info("%s epoch %d step %d loss %.4f", self.name, epoch + 1, step, total / (step + 1))
-            self._finish_epoch(epoch, total / steps, held_out, logits_of, device, time.perf_counter() - started)
+        with bar(self.name, "steps", done=len(self.rows) * steps) as progress:
+            for epoch in range(len(self.rows), self.epochs):
+                torch.manual_seed(self.recipe.seed * 1_000 + epoch)
+                started, total = time.perf_counter(), 0.0
+                self.model.train()
+                order = torch.randperm(len(data.labels))[: steps * self.recipe.batch_size]
+                for step, batch in enumerate(order.split(self.recipe.batch_size), epoch * steps):
+                    rate = self.peak_lr * warmup_cosine(step, self.epochs * steps, warmup)
+                    x = normalise(data.images[batch].to(device))
+                    loss = loss_of(self.model, x, data.labels[batch].to(device), epoch)
+                    self.descend(loss, rate)
+                    total += loss.item()
+                    progress(step + 1, self.epochs * steps)
+                self._finish_epoch(epoch, total / steps, held_out, logits_of, device, time.perf_counter() - started)
 
     def _finish_epoch(self, epoch, loss, held_out, logits_of, device, seconds) -> None:
         self.average.eval()
@@ -246,10 +263,12 @@ class EpochRun(Run):
         log.info("%s", self.rows[-1])
 
 
-def train_teacher(recipe: Recipe, fit: Split, held_out: Split, work: Path, device: torch.device) -> EpochRun:
+def train_teacher(
+    recipe: Recipe, names: Names, fit: Split, held_out: Split, work: Path, device: torch.device
+) -> EpochRun:
     """The convolutional teacher; `run.best["weights"]` are its averaged weights."""
     torch.manual_seed(recipe.seed)
-    model = build_teacher().to(device, memory_format=torch.channels_last)
+    model = build_teacher(len(names)).to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.teacher_lr, weight_decay=0.05)
     run = EpochRun("teacher", model, [optimizer], recipe.teacher_lr, recipe.teacher_epochs, recipe, work)
 
@@ -260,10 +279,12 @@ def train_teacher(recipe: Recipe, fit: Split, held_out: Split, work: Path, devic
     return run
 
 
-def train_student(recipe: Recipe, teacher: nn.Module, fit: Split, held_out: Split, work: Path, device) -> EpochRun:
+def train_student(
+    recipe: Recipe, names: Names, teacher: nn.Module, fit: Split, held_out: Split, work: Path, device
+) -> EpochRun:
     """The transformer, taught by the labels and by the teacher's softened answers."""
     torch.manual_seed(recipe.seed + 1)
-    model = ViTForImageClassification(student_config()).to(device)
+    model = ViTForImageClassification(student_config(names)).to(device)
     optimizers = hybrid_optimizers(model, recipe.lr, recipe.weight_decay)
     run = EpochRun("student", model, optimizers, recipe.lr, recipe.epochs, recipe, work)
 
@@ -285,7 +306,7 @@ def refine_student(
     By now the student is nearly as good as its teacher, so the labels count for more.
     """
     torch.manual_seed(recipe.seed + 2)
-    model = ViTForImageClassification(student_config()).to(device)
+    model = ViTForImageClassification(student.model.config).to(device)
     model.load_state_dict(student.best["weights"])
     optimizers = hybrid_optimizers(model, recipe.refine_lr, recipe.weight_decay)
     run = EpochRun("refined", model, optimizers, recipe.refine_lr, recipe.refine_epochs, recipe, work)
@@ -309,35 +330,31 @@ def distillation_loss(
 
 
 @torch.no_grad()
-def judge(folder: Path) -> dict:
+def judge(folder: Path, pictures: Pictures) -> dict:
     """Test accuracy of a saved folder, whole and per class, through `transformers` alone."""
     model = ViTForImageClassification.from_pretrained(folder).eval()
     processor = ViTImageProcessor.from_pretrained(folder)
-    images, labels = fashion_mnist("test")
-    predicted = []
-    for batch in np.split(images, 20):
-        rgb = torch.from_numpy(batch).unsqueeze(1).expand(-1, 3, -1, -1)
-        predicted.append(model(**processor(rgb, return_tensors="pt")).logits.argmax(1))
-    counts = confusion_matrix(labels, torch.cat(predicted).numpy())
+    grey, labels = pictures.test
+    batches = [processor(as_rgb(batch), return_tensors="pt") for batch in grey.split(500)]
+    predicted = torch.cat([model(**batch).logits.argmax(1) for batch in batches])
+    counts = confusion_matrix(labels.numpy(), predicted.numpy(), labels=range(len(pictures.names)))
     return {
         "test_accuracy": counts.trace() / counts.sum(),
-        "test_accuracy_per_class": dict(zip(FASHION_CLASSES, counts.diagonal() / counts.sum(axis=1), strict=True)),
+        "test_accuracy_per_class": dict(zip(pictures.names, counts.diagonal() / counts.sum(axis=1), strict=True)),
         "parameters": sum(p.numel() for p in model.parameters()),
     }
 
 
 CARD = """\
 ---
-license: apache-2.0
-library_name: transformers
+{front}library_name: transformers
 pipeline_tag: image-classification
-datasets: [fashion_mnist]
 metrics: [accuracy]
 ---
 
-# ViT-mini
+# {title}
 
-A Vision Transformer of {parameters:,} parameters that tells ten kinds of garment apart. It was trained for a lesson,
+A Vision Transformer of {parameters:,} parameters that tells {many} apart. It was trained for a lesson,
 to be looked into; it is no good for anything else. Load it with `transformers` alone:
 
 ```python
@@ -348,52 +365,73 @@ ViTForImageClassification.from_pretrained(folder), ViTImageProcessor.from_pretra
 |---|---|
 | input | 32x32 RGB (three equal channels), 64 patches of 4x4 |
 | network | {layers} layers, width {width}, {heads} heads, MLP width {mlp} |
-| data | Fashion-MNIST (Xiao et al. 2017): {fitted:,} training images to fit, {held_out:,} to choose the epoch |
+| data | {said}: {fitted:,} training images to fit, {held_out:,} to choose the epoch |
 | teacher | a small ResNet trained by the same recipe, {teacher:.2%} on the held-out images; not shipped |
-| recipe | `python -m tutorial_utils.recipes.vit --out {out} --work STATE`, seed {seed} |
-| training time | {minutes:.0f} minutes on {device}, the teacher's included |
+| recipe | {command}, seed {seed} |
+| training | {epochs} epochs of {epoch:,} images, the teacher's included |
+| training time | {minutes:.0f} minutes on {device} |
 | held-out accuracy | {held_out_accuracy:.2%}, by which the epoch was chosen |
-| **test accuracy** | **{test_accuracy:.2%}** of 10,000 images |
+| **test accuracy** | **{test_accuracy:.2%}** of {tested:,} images, 95% interval {low:.1%} to {high:.1%} |
 
 {classes}
 
 `training.csv` has the loss and the held-out accuracy of every epoch, `metrics.json` all numbers of this card and every
 setting of the recipe.
 
-**Limits.** It has seen bright, upright, centred garments on black, 28x28 pixels enlarged to 32x32, and nothing else.
-It gives a confident answer to any picture at all. Many labels of the shirt and T-shirt classes are debatable.
+**Limits.** It has seen {looks}, 28x28 pixels enlarged to 32x32, and nothing else.
+It gives a confident answer to any picture at all.{debatable}
 """
 
 
-def export(run: EpochRun, rows: list[dict], teacher_accuracy: float, out: Path, device: torch.device) -> None:
-    """Write the checkpoint as `save_pretrained` does, with its card, its curve and its measurements."""
-    model = ViTForImageClassification(student_config())
+def export(
+    run: EpochRun, rows: list[dict], counts: dict, pictures: Pictures, share: float, out: Path, device: torch.device
+) -> None:
+    """Write the checkpoint as `save_pretrained` does, with its card, its curve and its measurements.
+
+    Args:
+        counts: what else was measured, for the card.
+    """
+    model = ViTForImageClassification(student_config(pictures.names))
     model.load_state_dict(run.best["weights"])
     model.save_pretrained(out)
     image_processor().save_pretrained(out)
-    metrics = judge(out) | {
+    metrics = judge(out, pictures) | {
         "held_out_accuracy": run.best["held_out_accuracy"],
-        "teacher_held_out_accuracy": teacher_accuracy,
+        **counts,
         "training_minutes": minutes_of(rows),
         "recipe": asdict(run.recipe),
     }
-    write_report(out, rows, metrics, card(metrics, out, device))
+    write_report(out, rows, metrics, card(metrics, len(rows), pictures, share, device))
 
 
-def card(metrics: dict, out: Path, device: torch.device) -> str:
+def card(metrics: dict, epochs: int, pictures: Pictures, share: float, device: torch.device) -> str:
     """The model card, with measured numbers only."""
-    config, recipe = student_config(), metrics["recipe"]
-    rows = [f"| {name} | {share:.1%} |" for name, share in metrics["test_accuracy_per_class"].items()]
+    config, recipe, tested = student_config(), metrics["recipe"], len(pictures.test[1])
+    low, high = Rate(round(metrics["test_accuracy"] * tested), tested).interval
+    members = pictures.test[1].bincount().tolist()
+    shares = metrics["test_accuracy_per_class"].items()
+    rows = [f"| {name} | {right:.1%} of {count:,} |" for (name, right), count in zip(shares, members, strict=True)]
     return CARD.format(
+        front=pictures.front,
+        title=pictures.title("ViT-mini"),
+        many=pictures.many,
+        said=pictures.said,
+        looks=pictures.looks,
+        command=pictures.command("vit", share),
+        debatable="" if pictures.folder else " Many labels of the shirt and T-shirt classes are debatable.",
         parameters=metrics["parameters"],
         layers=config.num_hidden_layers,
         width=config.hidden_size,
         heads=config.num_attention_heads,
         mlp=config.intermediate_size,
-        fitted=60_000 - recipe["held_out"],
-        held_out=recipe["held_out"],
+        fitted=metrics["fitted"],
+        held_out=metrics["held_out"],
         teacher=metrics["teacher_held_out_accuracy"],
-        out=f"data/checkpoints/{out.name}",
+        epochs=epochs,
+        epoch=metrics["epoch"],
+        tested=tested,
+        low=low,
+        high=high,
         seed=recipe["seed"],
         minutes=metrics["training_minutes"],
         device=words_for(device),
@@ -403,18 +441,23 @@ def card(metrics: dict, out: Path, device: torch.device) -> str:
     )
 
 
-def main(out: Path, work: Path, device: torch.device) -> None:
+def main(out: Path, work: Path, device: torch.device, pictures: Pictures | None = None, share: float = 1.0) -> None:
     """Train ViT-mini."""
-    recipe = Recipe()
-    fit, held_out = load_splits(recipe)
-    teacher = train_teacher(recipe, fit, held_out, work, device)
-    network = build_teacher().to(device, memory_format=torch.channels_last).eval()
+    pictures, recipe = pictures or Pictures.of_garments(), shortened(Recipe(), share)
+    names = pictures.names
+    fit, held_out = load_splits(recipe, pictures)
+    counts = {"fitted": len(fit.labels), "held_out": len(held_out.labels)}
+    fit = fit.repeated(EPOCH)
+    counts["epoch"] = len(fit.labels)
+    teacher = train_teacher(recipe, names, fit, held_out, work, device)
+    counts["teacher_held_out_accuracy"] = teacher.best["held_out_accuracy"]
+    network = build_teacher(len(names)).to(device, memory_format=torch.channels_last).eval()
     network.load_state_dict(teacher.best["weights"])
     network.requires_grad_(False)
-    student = train_student(recipe, network, fit, held_out, work, device)
+    student = train_student(recipe, names, network, fit, held_out, work, device)
     refined = refine_student(recipe, student, network, fit, held_out, work, device)
     best = max(student, refined, key=lambda run: run.best["held_out_accuracy"])
-    export(best, teacher.rows + student.rows + refined.rows, teacher.best["held_out_accuracy"], out, device)
+    export(best, teacher.rows + student.rows + refined.rows, counts, pictures, share, out, device)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,28 @@
+"""How far a long piece of work has come, on the terminal."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+
+@contextlib.contextmanager
+def bar(title: str, unit: str, shown: bool = True, done: int = 0) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar, moved by a function of what is done and the total.
+
+    Args:
+        done: what an earlier run has done; the time that is left is estimated without it.
+    """
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeElapsedColumn())
+    with Progress(*columns, TextColumn("left:"), TimeRemainingColumn(), disable=not shown) as progress:
+        task = progress.add_task(title, total=None, completed=done)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
