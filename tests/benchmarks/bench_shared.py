@@ -13,7 +13,7 @@ import argparse
 import os
 from pathlib import Path
 
-from timing import headline, ratio, run, spread, worktree
+from timing import LESSON_2, headline, ratio, run, spread, worktree
 from tutorial_utils.execution import ROOT
 
 TOGETHER = 4
@@ -31,15 +31,8 @@ judge, pictures = load_judge(), stills(fashion_mnist_tensors("test")[0][:1_000])
 def work():
     judge.classify(pictures)
 """,
-    "02": """
-from tutorial_utils.execution import find_notebooks, read_notebook
-
-lesson = {"__name__": "__main__"}
-for cell in read_notebook(find_notebooks(["02"])[0]).cells:
-    if cell.cell_type == "code":
-        exec(cell.source, lesson)
-    if "def compiled(" in cell.source:
-        break
+    "02": LESSON_2
+    + """
 model = lesson["compiled"](lesson["NOTES"])
 volumes = lesson["pipeline"]([part[:256] for part in lesson["data"].train], lesson["NOTES"], training=True)
 

@@ -11,26 +11,19 @@ from __future__ import annotations
 import argparse
 import os
 
-from timing import headline, ratio, run, spread, worktree
+from timing import LESSON_2, headline, ratio, run, spread, worktree
 from tutorial_utils.execution import ROOT
 
-KERAS = """
-import os
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-from tutorial_utils.execution import find_notebooks, read_notebook
-
-lesson = {"__name__": "__main__"}
-for cell in read_notebook(find_notebooks(["02"])[0]).cells:
-    if cell.cell_type == "code":
-        exec(cell.source, lesson)
-    if "def compiled(" in cell.source:
-        break
+KERAS = (
+    LESSON_2
+    + """
 model = lesson["compiled"](lesson["IMPROVED"])
 volumes = lesson["pipeline"](lesson["data"].train, lesson["IMPROVED"], training=True)
 
 def work():
     model.fit(volumes, epochs=2, shuffle=False, verbose=0)
 """
+)
 
 PLAIN = """
 import sys

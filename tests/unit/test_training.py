@@ -87,13 +87,8 @@ def assert_same_run(found: Run, expected: Run) -> None:
             assert torch.equal(value, state[name]), f"{part}: {name}"
 
 
-# --- Resuming -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("cut", [2, 4, 6, 9])
-def test_a_run_cut_off_anywhere_and_resumed_ends_exactly_as_an_uninterrupted_one(tmp_path, cut):
-    whole = fit(start(tmp_path / "whole.pt"))
-    run = start(tmp_path / "cut.pt")
+def cut_off(run: Run, cut: int) -> None:
+    """Fit until the power fails before this step."""
 
     def power_fails(model: nn.Module) -> torch.Tensor:
         if run.step == cut:
@@ -102,6 +97,15 @@ def test_a_run_cut_off_anywhere_and_resumed_ends_exactly_as_an_uninterrupted_one
 
     with pytest.raises(KeyboardInterrupt):
         fit(run, loss_of=power_fails)
+
+
+# --- Resuming -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cut", [2, 4, 6, 9])
+def test_a_run_cut_off_anywhere_and_resumed_ends_exactly_as_an_uninterrupted_one(tmp_path, cut):
+    whole = fit(start(tmp_path / "whole.pt"))
+    cut_off(start(tmp_path / "cut.pt"), cut)
     # the resumed run starts from other weights where there is a state, which must replace them
     resumed = start(tmp_path / "cut.pt", seed=99 if cut >= EVERY else 0)
     assert resumed.step == cut // EVERY * EVERY
@@ -114,15 +118,7 @@ def test_a_run_cut_off_anywhere_and_resumed_ends_exactly_as_an_uninterrupted_one
 def test_a_run_is_saved_on_the_way_too_and_its_log_is_that_of_an_uninterrupted_one(tmp_path, monkeypatch, cut):
     whole = fit(start(tmp_path / "whole.pt"))
     monkeypatch.setattr(training, "SAVED_EVERY", 0)
-    run = start(tmp_path / "cut.pt")
-
-    def power_fails(model: nn.Module) -> torch.Tensor:
-        if run.step == cut:
-            raise KeyboardInterrupt
-        return regression(model)
-
-    with pytest.raises(KeyboardInterrupt):
-        fit(run, loss_of=power_fails)
+    cut_off(start(tmp_path / "cut.pt"), cut)
     resumed = start(tmp_path / "cut.pt", seed=99)
     assert resumed.step == cut
     assert_same_run(fit(resumed), whole)
