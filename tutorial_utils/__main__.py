@@ -125,7 +125,8 @@ def run(
 
 def run_one(path: Path, out: Path | None):
     """Execute one notebook under a progress line; write its copies to `out`, or itself if that is None."""
-    from tutorial_utils.execution import execute, hide_places, write_html, write_notebook
+    from tutorial_utils.execution import execute, hide_places, write_notebook
+    from tutorial_utils.pages import write_html
 
     with bar(path.stem, "cells") as progress:
         notebook, outcome = execute(path, progress)

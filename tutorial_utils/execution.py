@@ -269,21 +269,11 @@ def hide_places(notebook: NotebookNode) -> None:
 
 def write_notebook(notebook: NotebookNode, path: Path) -> None:
     """Write a notebook, as a whole or not at all."""
-    _write_whole(path, nbformat.writes(notebook) + "\n")
+    write_whole(path, nbformat.writes(notebook) + "\n")
 
 
-def write_html(notebook: NotebookNode, path: Path) -> None:
-    """Write a page that needs no network, likewise: pictures inside, and no scripts from elsewhere."""
-    from nbconvert import HTMLExporter
-
-    left_out = {"enabled": True, "remove_cell_tags": ["remove-cell"]}  # what only a kernel needs
-    exporter = HTMLExporter(template_name="classic", embed_images=True, config={"TagRemovePreprocessor": left_out})
-    page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": path.stem}})
-    page = re.sub(r"<script\b.*?</script>", "", page, flags=re.DOTALL)  # all of them for things we do without
-    _write_whole(path, page)
-
-
-def _write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
+    """Write a text, as a whole or not at all, into a folder that is made if it is lacking."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.draft(path) as partial:
         partial.write_text(text, encoding="utf-8")

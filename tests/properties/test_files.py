@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from strategies import REFUSED, attempt
 
-from tutorial_utils import execution, files, runtime
+from tutorial_utils import execution, files, pages, runtime
 from tutorial_utils.assets import copies, downloads, manifest, store
 from tutorial_utils.assets.copies import Copy
 from tutorial_utils.datasets import fashion_mnist, organmnist3d
@@ -242,7 +242,7 @@ def test_a_notebook_with_any_text_is_written_and_read_again(folder, text):
     attempt(execution.write_notebook, notebook, folder / "any.ipynb")
     assert attempt(execution.read_notebook, folder / "any.ipynb").cells[0].source == text
     assert isinstance(attempt(execution.obstacle, folder / "any.ipynb"), str)
-    attempt(execution.write_html, notebook, folder / "any.html")
+    attempt(pages.write_html, notebook, folder / "any.html")
     assert (folder / "any.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 

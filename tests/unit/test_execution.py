@@ -14,9 +14,9 @@ from tutorial_utils.execution import (
     count_facts,
     execute,
     find_notebooks,
-    write_html,
     write_notebook,
 )
+from tutorial_utils.pages import AS_TYPED, markdown_to_html, write_html
 
 GOOD = [
     new_markdown_cell("# A lesson\n\nWith a [link](https://arxiv.org/abs/2010.11929) and $x^2$."),
@@ -167,6 +167,30 @@ def test_a_page_leaves_out_what_only_a_kernel_needs(tmp_path):
     write_html(new_notebook(cells=cells), tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert ">shown<" in page and ">hidden<" not in page
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"the signal's share $\sqrt{\bar\alpha_t}$",
+        r"| a | $\mathbb{R}^{N \times D}$ |",
+        r"$$\begin{split} z' &= \mathrm{MSA}(z) + z \\ z &= z' \end{split}$$",
+        r"$\operatorname{softmax}\left(\frac{QK^\top}{\sqrt{d}}\right)V$ and *words*",
+    ],
+)
+def test_a_formula_in_a_page_needs_no_script(text):
+    page = markdown_to_html(text)
+    assert "<math" in page and "$" not in page and "\\" not in page and AS_TYPED not in page
+
+
+@pytest.mark.parametrize("latex", ["\\frac{", "\\nosuchcommand x", "\\begin{aligned} a &= b \\end{aligned}", "x_1_2"])
+def test_a_formula_that_cannot_be_set_stands_as_it_was_typed(latex):
+    page = markdown_to_html(f"before ${latex}$ after")
+    assert AS_TYPED in page and latex.replace("&", "&amp;") in page and "after" in page
+
+
+def test_two_prices_in_code_are_no_formula():
+    assert "<math" not in markdown_to_html("`$5` and `$6`")
 
 
 def test_a_page_loads_nothing_from_elsewhere(page):

@@ -65,7 +65,7 @@ FLOORS = (
         "launch",
     },
     {"networks", "runtime", "execution"},
-    {"assets", "definitions", "figures", "links"},
+    {"assets", "definitions", "figures", "links", "pages"},
     {"datasets", "preflight"},
     {"sampling", "measures"},
     {"recipes"},
