@@ -68,8 +68,8 @@ def test_keras_is_as_the_lesson_wants_it(tmp_path):
 PICTURES = """
 import tutorial_utils, hashlib, json
 from figures import FIGURES, animation
-made = {name: figure("a text")._repr_mimebundle_()["image/png"] for name, figure in FIGURES.items()}
-made["animation"] = animation("a text")._repr_mimebundle_()["image/png"]
+made = {name: figure("a text")._repr_mimebundle_()[0]["image/png"] for name, figure in FIGURES.items()}
+made["animation"] = animation("a text")._repr_mimebundle_()[0]["image/png"]
 print(json.dumps({name: hashlib.sha256(png.encode()).hexdigest() for name, png in made.items()}))
 """
 

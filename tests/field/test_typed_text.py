@@ -37,7 +37,7 @@ def test_powers_of_ten_are_still_set_as_such():
 @pytest.mark.filterwarnings("error:Glyph")
 @pytest.mark.parametrize("typed", TYPED)
 def test_an_animation_shows_a_caption_as_it_was_typed(typed):
-    assert animation(typed)._repr_mimebundle_()["image/png"]
+    assert animation(typed)._repr_mimebundle_()[0]["image/png"]
 
 
 def test_the_words_beside_a_progress_bar_are_neither_formula_nor_markup(monkeypatch):

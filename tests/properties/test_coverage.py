@@ -41,7 +41,12 @@ WITHOUT = {
         "preflight.to_come",
     ],
     "it runs the lessons' cells, which have tests of their own": ["definitions", "execution.client_for"],
-    "it is tried with what calls it": ["progress.bar", "require.unreadable", "sampling.sampler.Sampler.fill"],
+    "it is tried with what calls it": [
+        "figures.alt",
+        "progress.bar",
+        "require.unreadable",
+        "sampling.sampler.Sampler.fill",
+    ],
     "it is about what a machine does to us, and tests/field walks over all the places that it holds for": [
         "execution.hide_places",
         "execution.known_places",

@@ -38,9 +38,9 @@ def pictures(draw: st.DrawFn, channels: tuple[int, ...] = (1, 3), side: int = 8)
 
 
 def assert_drawn(figure: Figure) -> None:
-    """A notebook gets a picture of it, of the size that was asked for."""
-    shown = figure._repr_mimebundle_()
-    assert shown["text/plain"].startswith("Figure: ") and shown["image/png"]
+    """A notebook gets a picture of it, of the size that was asked for, and the words for it."""
+    shown, about = figure._repr_mimebundle_()
+    assert shown["text/plain"].startswith("Figure: ") and shown["image/png"] and about["image/png"]["alt"]
 
 
 def matrix(rows: int, columns: int) -> np.ndarray:
@@ -170,7 +170,7 @@ def test_any_captions_stand_above_the_videos(words, title, columns, fps, side):
     animation = attempt(video.animate, np.zeros((2, 2, 4, 4), np.uint8), words, columns, fps, None, side, title)
     assert (animation is not REFUSED) == (columns >= 1 and 0.01 <= fps <= 60)
     if animation is not REFUSED:
-        assert animation._repr_mimebundle_()["text/plain"].startswith("Animation: ")
+        assert animation._repr_mimebundle_()[0]["text/plain"].startswith("Animation: ")
 
 
 @pytest.mark.parametrize("options", [{"side": 10**6}, {"captions": ["a" * 10_000]}, {"title": "a" * 10_000}], ids=list)

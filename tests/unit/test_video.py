@@ -32,7 +32,7 @@ def clip(height: int = 6, width: int = 8) -> Animation:
 
 def shown(animation: Animation) -> Image.Image:
     """The picture that a notebook gets."""
-    return Image.open(io.BytesIO(base64.b64decode(animation._repr_mimebundle_()["image/png"])))
+    return Image.open(io.BytesIO(base64.b64decode(animation._repr_mimebundle_()[0]["image/png"])))
 
 
 def pixels(image: Image.Image) -> np.ndarray:
@@ -80,8 +80,8 @@ def test_a_still_is_shown_too(count):
 
 
 def test_its_text_describes_it_without_its_data():
-    assert clip()._repr_mimebundle_()["text/plain"] == "Animation: five frames"
-    texts = {animate(moving(2, 3, 4, 4, seed=seed))._repr_mimebundle_()["text/plain"] for seed in (0, 1)}
+    assert clip()._repr_mimebundle_()[0]["text/plain"] == "Animation: five frames"
+    texts = {animate(moving(2, 3, 4, 4, seed=seed))._repr_mimebundle_()[0]["text/plain"] for seed in (0, 1)}
     assert texts == {"Animation: 2 videos of 3 frames"}
     assert animate([moving(1, 4, 4)], title="A cell").description == "A cell: 1 video of 1 frame"
     assert repr(clip()) == "Animation(fps=8, description='five frames')"

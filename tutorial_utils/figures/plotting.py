@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import itertools
 import math
@@ -25,6 +24,7 @@ from mpl_toolkits.mplot3d import Axes3D
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
 from tutorial_utils import require
+from tutorial_utils.figures import alt
 from tutorial_utils.networks.patches import Size, as_pair, patch_grid, unpatchify
 
 ACCENT, SECOND, QUIET, INK = "#d1495b", "#00798c", "#9aa5b1", "#30475e"
@@ -77,10 +77,10 @@ class LessonFigure(Figure):
         with any_sign():
             super().draw(renderer)
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> alt.Bundle:
         buffer = io.BytesIO()
         self.savefig(buffer, format="png")
-        return {"image/png": base64.b64encode(buffer.getvalue()).decode(), "text/plain": f"Figure: {self.description}"}
+        return alt.bundle(buffer.getvalue(), f"Figure: {self.description}", alt.of_figure(self, self.description))
 
 
 def new_figure(
@@ -174,7 +174,11 @@ def show_patch_grid(image: np.ndarray, *patch_sizes: Size) -> LessonFigure:
     """One image (C, H, W) under the grid of each patch size, side by side."""
     count = len(patch_sizes)
     figure, axes = new_figure(
-        f"an image under the grids of patch sizes {', '.join(map(str, patch_sizes))}", 1, count, 3.0 * count, 3.3
+        f"an image with lines between its patches, patch size {', '.join(map(str, patch_sizes))}",
+        1,
+        count,
+        3.0 * count,
+        3.3,
     )
     for ax, size in zip(axes.flat, patch_sizes, strict=True):
         rows, columns = patch_grid(tuple(image.shape[-2:]), size)
@@ -188,7 +192,8 @@ def show_patches(patches: np.ndarray, grid: tuple[int, int], patch_size: Size, w
     rows, columns = grid
     if rows * columns != len(images):
         raise ValueError(f"grid={grid} has {rows * columns} places for {len(images)} patches.")
-    figure, axes = new_figure(f"{rows} x {columns} patches", rows, columns, width, width * rows / columns)
+    description = f"an image cut into patches, {rows} rows of {columns}, with gaps between them"
+    figure, axes = new_figure(description, rows, columns, width, width * rows / columns)
     for ax, image in zip(axes.flat, images, strict=True):
         draw_image(ax, image)
     return figure
@@ -198,9 +203,8 @@ def show_sequence(patches: np.ndarray, patch_size: Size, per_row: int = 32, widt
     """Patches (L, C * ph * pw) as the sequence a transformer sees: one after another, numbered."""
     images = _patch_images(patches, patch_size)
     rows = math.ceil(len(images) / per_row)
-    figure, axes = new_figure(
-        f"a sequence of {len(images)} patches", rows, per_row, width, rows * (width / per_row + 0.2)
-    )
+    description = f"the patches of an image one after another, numbered from 1 to {len(images)}"
+    figure, axes = new_figure(description, rows, per_row, width, rows * (width / per_row + 0.2))
     for index, ax in enumerate(axes.flat):
         if index < len(images):
             draw_image(ax, images[index])
@@ -253,7 +257,7 @@ def show_top_k(
     best = np.argsort(probabilities)[::-1][:k]
     pictures = 0 if image is None else 1
     figure, axes = new_figure(
-        f"the {len(best)} most probable classes",
+        f"the {len(best)} most probable classes as bars{', beside the image' if pictures else ''}",
         1,
         1 + pictures,
         5 + 3 * pictures,
@@ -277,7 +281,9 @@ def show_confusion(matrix: np.ndarray, names: Sequence[str]) -> LessonFigure:
     matrix = np.asarray(matrix)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     side = 2.2 + 0.45 * len(names)
-    figure, axes = new_figure(f"confusion matrix of {len(names)} classes", 1, 1, side + 0.6, side)
+    figure, axes = new_figure(
+        f"confusion matrix: how often each of {len(names)} classes is taken for which", 1, 1, side + 0.6, side
+    )
     ax = axes[0, 0]
     ax.imshow(shares**0.5, cmap="Blues", vmin=0, vmax=1)  # the root makes rare confusions visible
     for row, column in zip(*np.nonzero(shares > 0.005), strict=True):
@@ -293,7 +299,9 @@ def show_attention(image: np.ndarray, maps: np.ndarray, titles: Sequence[str]) -
     """An image (C, H, W), and beside it each attention map (M, rows, columns) with its own scale, in percent."""
     maps = np.asarray(maps)
     columns = len(maps) + 1
-    figure, axes = new_figure(f"an image and {len(maps)} attention maps beside it", 1, columns, 2.0 * columns, 2.2)
+    figure, axes = new_figure(
+        f"an image, and beside it where attention goes in it, {len(maps)} maps", 1, columns, 2.0 * columns, 2.2
+    )
     draw_image(axes[0, 0], image, "image")
     for ax, weights, title in zip(axes.flat[1:], maps, titles, strict=True):
         drawn = draw_attention(ax, image, 100 * weights, title)
@@ -329,7 +337,7 @@ def show_matrices(matrices: dict[str, np.ndarray], width: float = 9.0) -> Lesson
     shapes = [np.shape(matrix) for matrix in matrices.values()]
     unit = width / sum(columns + 0.6 for _, columns in shapes)  # inches a square
     figure, axes = new_figure(
-        f"matrices: {', '.join(matrices)}",
+        f"matrices with their numbers: {', '.join(matrices)}",
         1,
         len(matrices),
         width,
@@ -352,13 +360,19 @@ def show_images(
     columns: int = 8,
     width: float = 9.0,
     right: Sequence[bool] | None = None,
+    description: str = "",
 ) -> LessonFigure:
-    """Images, each (C, H, W) or (H, W), in a grid; a caption is red where `right` is False."""
+    """Images, each (C, H, W) or (H, W), in a grid; a caption is red where `right` is False.
+
+    `description` says what they show, in words that are the same on every machine; without it they are counted.
+    """
     rows = max(1, math.ceil(len(images) / columns))
     captions = list(captions) or [""] * len(images)
     side = width / columns
     lines = max((caption.count("\n") + 1 if caption else 0 for caption in captions), default=0)
-    figure, axes = new_figure(f"{len(images)} images", rows, columns, width, rows * (side + 0.17 * lines))
+    figure, axes = new_figure(
+        description or f"{len(images)} images", rows, columns, width, rows * (side + 0.17 * lines)
+    )
     for index, ax in enumerate(axes.flat):
         if index < len(images):
             wrong = right is not None and not right[index]
@@ -401,7 +415,7 @@ def show_rate_curves(
 
 def show_rates(rates: dict[str, dict[str, float]], ylabel: str) -> LessonFigure:
     """Bars in groups, in percent: ``{name: {group: rate from 0 to 1}}``, at most four names with the same groups."""
-    figure, axes = new_figure(f"{ylabel}: {', '.join(rates)}", 1, 1, 8, 3)
+    figure, axes = new_figure(f"{ylabel}, in percent, as bars: {', '.join(rates)}", 1, 1, 8, 3)
     ax, groups = axes[0, 0], list(next(iter(rates.values())))
     width = 0.8 / len(rates)
     for index, ((name, found), color) in enumerate(zip(rates.items(), (QUIET, SECOND, ACCENT, INK), strict=False)):

@@ -5,7 +5,6 @@ Arguments that are not as described are a ValueError, which names them.
 
 from __future__ import annotations
 
-import base64
 import io
 import math
 import subprocess
@@ -21,6 +20,7 @@ from matplotlib.transforms import IdentityTransform
 from PIL import Image, PngImagePlugin
 
 from tutorial_utils import files
+from tutorial_utils.figures import alt
 from tutorial_utils.figures.films import ffmpeg
 from tutorial_utils.figures.plotting import ACCENT, DPI, LessonFigure, any_sign
 
@@ -40,12 +40,14 @@ class Animation:
     Args:
         frames: (F, H, W, 3), uint8. A frame that repeats the one before is stored as a longer showing of that one.
         fps: frames per second, from 0.01 to 60, which every player can keep up with.
-        description: what there is to see, in words.
+        description: what there is to see, in words that are the same on every machine.
+        content: what else a reader who cannot see the pictures should know, such as what is written in them.
     """
 
     frames: np.ndarray = field(repr=False)
     fps: float
     description: str = "frames"
+    content: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         shape, dtype = self.frames.shape, self.frames.dtype
@@ -54,13 +56,12 @@ class Animation:
         if not 0.01 <= self.fps <= 60:
             raise ValueError(f"fps={self.fps}; choose 0.01 to 60 frames per second.")
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> alt.Bundle:
         buffer = io.BytesIO()
         self._write_png(buffer)
-        return {
-            "image/png": base64.b64encode(buffer.getvalue()).decode(),
-            "text/plain": f"Animation: {self.description}",
-        }
+        speed = f"Animation of {_number(len(self.frames), 'frame')}, {self.fps:g} in a second"
+        words = alt.joined([self.description, self.content, speed])
+        return alt.bundle(buffer.getvalue(), f"Animation: {self.description}", words)
 
     def save(self, path: str | Path) -> None:
         """Write a file of the kind that the suffix names, under a temporary name first.
@@ -123,6 +124,7 @@ def animate(
     right: Sequence[bool] | None = None,
     side: int = 84,
     title: str = "",
+    description: str = "",
 ) -> Animation:
     """Videos that play side by side in a grid on white, their pixels enlarged without smoothing.
 
@@ -136,6 +138,7 @@ def animate(
         side: the most pixels that a video may be wide on the screen. Each of its pixels becomes a square of whole
             pixels, and a video that is wider stays as it is.
         title: a text to write above the grid.
+        description: what the videos show, in words that are the same on every machine; without it they are counted.
     """
     videos = [_as_frames(video, f"videos[{index}]") for index, video in enumerate(videos)]
     if not videos:
@@ -163,8 +166,8 @@ def animate(
     for video, (top, left) in zip(videos, corners, strict=True):
         tile = repeat(video, "f h w c -> f (h a) (w b) c", a=factor, b=factor)
         frames[:, top : top + height, left : left + width] = tile
-    words = f"{_number(len(videos), 'video')} of {_number(count, 'frame')}"
-    return Animation(frames, fps, f"{title}: {words}" if title else words)
+    words = description or f"{_number(len(videos), 'video')} of {_number(count, 'frame')}"
+    return Animation(frames, fps, f"{title}: {words}" if title else words, alt.grid("video", captions, columns))
 
 
 def _as_frames(video: np.ndarray, name: str) -> np.ndarray:
