@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 KEPT = ("torch", "torchvision")
 """What the host has of these stays as it is found."""
 
-LEFT_OUT = ("hypothesis", "jupyterlab", "nbval", "pre-commit", "pytest", "ruff", "uv")
+LEFT_OUT = ("colour-science", "hypothesis", "jupyterlab", "nbval", "pre-commit", "pytest", "ruff", "uv")
 """What a lesson elsewhere does without: the host has a Jupyter of its own, and the others test or set up the course."""
 
 ELSEWHERE = ("prefix", "root", "target", "user")

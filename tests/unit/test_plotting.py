@@ -157,9 +157,10 @@ def test_a_confusion_matrix_shows_percents_of_the_true_class():
     }
 
 
-def test_captions_are_red_where_the_answer_is_wrong():
+def test_captions_are_red_and_have_a_cross_where_the_answer_is_wrong():
     figure = plotting.show_images(images(0, 2, 8, 8), ["good", "bad"], columns=2, right=[True, False])
     assert [ax.title.get_color() for ax in figure.axes] == ["black", plotting.ACCENT]
+    assert [ax.get_title() for ax in figure.axes] == ["good", "✗ bad"]
 
 
 def test_an_attention_map_stands_alone_in_the_frame_of_its_image_in_sharp_squares_from_zero_on():

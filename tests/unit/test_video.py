@@ -174,8 +174,8 @@ def tiles(animation: Animation, count: int, columns: int, height: int, width: in
     return [animation.frames[:, top : top + height, left : left + width] for top, left in corners + video.GAP]
 
 
-@pytest.mark.parametrize(("side", "factor"), [(1, 1), (8, 1), (23, 2), (24, 3)])
-def test_pixels_become_squares_of_whole_pixels(side, factor):
+@pytest.mark.parametrize(("side", "factor"), [(1, 10), (87, 10), (88, 11)])
+def test_pixels_become_squares_of_whole_pixels_and_no_video_is_a_stamp(side, factor):
     videos = moving(3, 2, 6, 8)
     animation = animate(videos, columns=2, side=side)
     expected = np.uint8(np.rint(255 * videos)).repeat(factor, axis=2).repeat(factor, axis=3)
@@ -193,8 +193,8 @@ def test_bytes_and_fractions_arrays_and_tensors_grey_and_colour_are_shown_alike(
     values = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     expected = np.broadcast_to(np.moveaxis(values.reshape(4, -1, 6, 8), 1, -1), (4, 6, 8, 3))
     for one in (values, np.float32(values) / 255, values / 255):
-        (tile,) = tiles(animate([container(one)], side=8), 1, 1, 6, 8)
-        np.testing.assert_array_equal(tile, expected)
+        (tile,) = tiles(animate([container(one)], side=80), 1, 1, 60, 80)
+        np.testing.assert_array_equal(tile[:, ::10, ::10], expected)
 
 
 def test_a_tensor_of_videos_and_a_mix_of_grey_and_colour():
@@ -205,12 +205,12 @@ def test_a_tensor_of_videos_and_a_mix_of_grey_and_colour():
 
 def test_floats_outside_are_clipped_and_the_videos_left_alone():
     one = np.array([[[-1.0, 0.5, 2.0, np.inf]]])
-    (tile,) = tiles(animate([one], side=4), 1, 1, 1, 4)
-    assert tile[0, 0, :, 0].tolist() == [0, 128, 255, 255]
+    (tile,) = tiles(animate([one], side=80), 1, 1, 20, 80)
+    assert tile[0, 0, ::20, 0].tolist() == [0, 128, 255, 255]
     assert one.ravel().tolist() == [-1, 0.5, 2, np.inf]
 
 
-def test_captions_are_red_where_the_answer_is_wrong():
+def test_captions_are_red_where_the_answer_is_wrong_and_the_words_say_so():
     grey = moving(3, 2, 6, 8)
     animation = animate(grey, ["good", "█ bad", "good"], columns=3, right=[True, False, np.True_])
     third = animation.frames.shape[2] // 3
@@ -218,16 +218,18 @@ def test_captions_are_red_where_the_answer_is_wrong():
     assert [only_grey(part) for part in parts] == [True, False, True]
     assert (parts[1] == RED).all(axis=-1).any()  # inside the block: letters are thin and blend with white
     assert only_grey(animate(grey, ["good", "█ bad", "good"], columns=3).frames)
+    _, about = animation._repr_mimebundle_()
+    assert "good; wrong: █ bad; good" in about["image/png"]["alt"]
 
 
 def test_captions_and_title_stand_still_on_white_clear_of_the_videos():
     videos = np.full((2, 3, 6, 8), 128, np.uint8)
-    plain, labelled = animate(videos, side=48), animate(videos, ["one\nline", "two"], side=48, title="A title")
+    plain, labelled = animate(videos, side=96), animate(videos, ["one\nline", "two"], side=96, title="A title")
     assert labelled.frames.shape[1] > plain.frames.shape[1]
     assert (labelled.frames == labelled.frames[0]).all()
     grey = (labelled.frames[0] == 128).all(axis=-1)
-    rows, columns = grey.sum(axis=1) == 2 * 48, grey.sum(axis=0) >= 36
-    assert (rows.sum(), columns.sum()) == (36, 2 * 48)  # whole, and in one row
+    rows, columns = grey.sum(axis=1) == 2 * 96, grey.sum(axis=0) >= 72
+    assert (rows.sum(), columns.sum()) == (72, 2 * 96)  # whole, and in one row
     assert (labelled.frames[0][~rows] < 100).any() and (labelled.frames[0, -video.GAP :] == 255).all()
     assert (labelled.frames[0, :, [0, -1]] == 255).all()
 

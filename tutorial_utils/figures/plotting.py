@@ -15,7 +15,7 @@ import matplotlib.ticker as ticker
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
-from matplotlib.colors import to_rgba
+from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import FancyBboxPatch
@@ -27,8 +27,14 @@ from tutorial_utils import require
 from tutorial_utils.figures import alt
 from tutorial_utils.networks.patches import Size, as_pair, patch_grid, unpatchify
 
-ACCENT, SECOND, QUIET, INK = "#d1495b", "#00798c", "#9aa5b1", "#30475e"
-"""The colours of every plot: what to look at, what to compare it with, everything else, and dark boxes."""
+ACCENT, SECOND, QUIET, INK = "#cb4758", "#00798c", "#8f959c", "#30475e"
+"""The colours of every plot: what to look at, what to compare it with, everything else, and dark boxes.
+
+They differ for the colour-blind too, and all but QUIET are dark enough for words on white.
+"""
+
+CONTRAST = 4.5
+"""Of words to what is behind them, at least (WCAG 2.2, 1.4.3)."""
 
 DPI = 90
 
@@ -79,7 +85,7 @@ class LessonFigure(Figure):
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> alt.Bundle:
         buffer = io.BytesIO()
-        self.savefig(buffer, format="png")
+        self.savefig(buffer, format="png", pil_kwargs={"compress_level": 9})
         return alt.bundle(buffer.getvalue(), f"Figure: {self.description}", alt.of_figure(self, self.description))
 
 
@@ -96,6 +102,40 @@ def new_figure(
     for ax in axes.flat:
         ax.spines[["top", "right"]].set_visible(False)
     return figure, axes
+
+
+COLORS = ACCENT, SECOND, QUIET, INK
+DASHES = "-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1))
+MARKS = "os^DvPX*<>ph"
+HATCHES = "", "//", "..", "xx", "--"
+
+
+def styles() -> Iterator[dict[str, Any]]:
+    """Looks for one line after another, without end: ``ax.plot(x, y, label=name, **look)``.
+
+    The first twenty differ in colour or dashes, and the first twelve in their marks alone.
+    """
+    looks = zip(*map(itertools.cycle, (COLORS, DASHES, MARKS)), strict=True)
+    return ({"color": color, "linestyle": dashes, "marker": mark} for color, dashes, mark in looks)
+
+
+def fills() -> Iterator[dict[str, Any]]:
+    """Looks for one group of bars after another, likewise: ``ax.bar(places, heights, label=name, **look)``."""
+    looks = zip(*map(itertools.cycle, ((QUIET, SECOND, ACCENT, INK), HATCHES)), strict=True)
+    return ({"facecolor": color, "hatch": hatch, "edgecolor": "white"} for color, hatch in looks)
+
+
+def contrast(one: Any, other: Any) -> float:
+    """The contrast of two opaque colours as matplotlib takes them, from 1 to 21 (WCAG 2.2)."""
+    values = np.array([to_rgb(one), to_rgb(other)])
+    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    darker, lighter = sorted(linear @ (0.2126, 0.7152, 0.0722))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def text_on(background: Any) -> str:
+    """The colour for words on a background: white if it can be read there, else black."""
+    return "white" if contrast("white", background) >= CONTRAST else "black"
 
 
 def draw_image(ax: Axes, image: np.ndarray, title: str = "", title_color: str = "black") -> None:
@@ -208,7 +248,7 @@ def show_sequence(patches: np.ndarray, patch_size: Size, per_row: int = 32, widt
     for index, ax in enumerate(axes.flat):
         if index < len(images):
             draw_image(ax, images[index])
-            ax.set_xlabel(str(index + 1), fontsize=6, labelpad=1)
+            ax.set_xlabel(str(index + 1), fontsize=7, labelpad=1)
         else:
             bare(ax)
     return figure
@@ -228,10 +268,10 @@ def new_diagram(description: str, width: float, height: float, unit: float = 0.7
 
 
 def draw_box(ax: Axes, x: float, y: float, width: float, height: float, text: str, color: str = SECOND) -> None:
-    """Draw a rounded box with white text in it; `x` and `y` are its lower left corner."""
+    """Draw a rounded box with text in it; `x` and `y` are its lower left corner."""
     corners = FancyBboxPatch((x, y), width, height, boxstyle="round,pad=0,rounding_size=0.12", color=color, linewidth=0)
     ax.add_patch(corners)
-    ax.text(x + width / 2, y + height / 2, text, ha="center", va="center", color="white", fontsize=9)
+    ax.text(x + width / 2, y + height / 2, text, ha="center", va="center", color=text_on(color), fontsize=9)
 
 
 def draw_arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], color: str = QUIET) -> None:
@@ -285,9 +325,9 @@ def show_confusion(matrix: np.ndarray, names: Sequence[str]) -> LessonFigure:
         f"confusion matrix: how often each of {len(names)} classes is taken for which", 1, 1, side + 0.6, side
     )
     ax = axes[0, 0]
-    ax.imshow(shares**0.5, cmap="Blues", vmin=0, vmax=1)  # the root makes rare confusions visible
+    drawn = ax.imshow(shares**0.5, cmap="Blues", vmin=0, vmax=1)  # the root makes rare confusions visible
     for row, column in zip(*np.nonzero(shares > 0.005), strict=True):
-        color = "white" if shares[row, column] > 0.4 else "black"
+        color = text_on(drawn.to_rgba(shares[row, column] ** 0.5))
         ax.text(column, row, f"{100 * shares[row, column]:.0f}", ha="center", va="center", color=color, fontsize=8)
     ax.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
     ax.set_yticks(range(len(names)), names, fontsize=8)
@@ -362,7 +402,7 @@ def show_images(
     right: Sequence[bool] | None = None,
     description: str = "",
 ) -> LessonFigure:
-    """Images, each (C, H, W) or (H, W), in a grid; a caption is red where `right` is False.
+    """Images, each (C, H, W) or (H, W), in a grid; a caption is red and has a cross where `right` is False.
 
     `description` says what they show, in words that are the same on every machine; without it they are counted.
     """
@@ -376,51 +416,51 @@ def show_images(
     for index, ax in enumerate(axes.flat):
         if index < len(images):
             wrong = right is not None and not right[index]
-            draw_image(ax, images[index], captions[index], ACCENT if wrong else "black")
+            caption = f"{alt.WRONG}{captions[index]}" if wrong else captions[index]
+            draw_image(ax, images[index], caption, ACCENT if wrong else "black")
         else:
             bare(ax)
     return figure
 
 
 def show_curves(curves: dict[str, tuple[Sequence[float], Sequence[float]]], xlabel: str, ylabel: str) -> LessonFigure:
-    """Training curves, or any lines over a common axis: ``{name: (x, y)}``, at most four."""
+    """Training curves, or any lines over a common axis: ``{name: (x, y)}``."""
     figure, axes = new_figure(f"{ylabel} against {xlabel}: {', '.join(curves)}", 1, 1, 6.5, 3.2)
     ax = axes[0, 0]
-    for (name, (x, y)), color in zip(curves.items(), (ACCENT, SECOND, QUIET, INK), strict=False):
-        ax.plot(x, y, color=color, label=name, marker="o", markersize=3)
+    for (name, (x, y)), look in zip(curves.items(), styles(), strict=False):
+        ax.plot(x, y, label=name, markersize=4, markevery=1 + len(x) // 25, **look)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.xaxis.set_major_locator(
         ticker.MaxNLocator(integer=all(float(v).is_integer() for x, _ in curves.values() for v in x), min_n_ticks=1)
     )
-    ax.legend(frameon=False)
+    ax.legend(frameon=False, handlelength=3)
     return figure
 
 
 def show_rate_curves(
     curves: dict[str, tuple[Sequence[float], Sequence[Rate]]], xlabel: str, ylabel: str
 ) -> LessonFigure:
-    """Rates over a common axis, each with its interval as a bar: ``{name: (x, rates)}``, at most eight."""
+    """Rates over a common axis, each with its interval as a bar: ``{name: (x, rates)}``."""
     figure, axes = new_figure(f"{ylabel} against {xlabel}: {', '.join(curves)}", 1, 1, 8, 3.6)
     ax = axes[0, 0]
-    looks = itertools.product(("-", "--"), (ACCENT, SECOND, INK, QUIET))
-    for (name, (x, rates)), (line, color) in zip(curves.items(), looks, strict=False):
+    for (name, (x, rates)), look in zip(curves.items(), styles(), strict=False):
         found = np.array([(rate.value, *rate.interval) for rate in rates]).reshape(-1, 3)
         reach = abs(found[:, 1:] - found[:, :1]).T
-        ax.errorbar(x, found[:, 0], reach, color=color, linestyle=line, label=name, marker="o", markersize=3, capsize=2)
+        ax.errorbar(x, found[:, 0], reach, label=name, markersize=4, capsize=2, **look)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.yaxis.set_major_formatter(ticker.PercentFormatter(1))
-    ax.legend(frameon=False, fontsize=8, bbox_to_anchor=(1, 0.5), loc="center left")
+    ax.legend(frameon=False, fontsize=8, handlelength=3, bbox_to_anchor=(1, 0.5), loc="center left")
     return figure
 
 
 def show_rates(rates: dict[str, dict[str, float]], ylabel: str) -> LessonFigure:
-    """Bars in groups, in percent: ``{name: {group: rate from 0 to 1}}``, at most four names with the same groups."""
+    """Bars in groups, in percent: ``{name: {group: rate from 0 to 1}}``, all names with the same groups."""
     figure, axes = new_figure(f"{ylabel}, in percent, as bars: {', '.join(rates)}", 1, 1, 8, 3)
     ax, groups = axes[0, 0], list(next(iter(rates.values())))
     width = 0.8 / len(rates)
-    for index, ((name, found), color) in enumerate(zip(rates.items(), (QUIET, SECOND, ACCENT, INK), strict=False)):
+    for index, ((name, found), look) in enumerate(zip(rates.items(), fills(), strict=False)):
         left = [place + width * (index - (len(rates) - 1) / 2) for place in range(len(groups))]
-        bars = ax.bar(left, [100 * found[group] for group in groups], 0.92 * width, color=color, label=name)
+        bars = ax.bar(left, [100 * found[group] for group in groups], 0.92 * width, label=name, **look)
         ax.bar_label(bars, fmt="%.0f", fontsize=8)
     ax.set(xticks=range(len(groups)), xticklabels=groups, ylabel=f"{ylabel}, %", ylim=(0, 125))
     ax.legend(frameon=False, ncols=len(rates), loc="upper center")

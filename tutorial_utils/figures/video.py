@@ -27,6 +27,9 @@ from tutorial_utils.figures.plotting import ACCENT, DPI, LessonFigure, any_sign
 LARGEST = 10_000
 """Pixels along a side of a grid, at most."""
 
+SMALLEST = 80
+"""Pixels that a video of a grid is wide on the screen, at least."""
+
 GAP = 8
 """Pixels between the videos of a grid, and around it."""
 
@@ -134,9 +137,9 @@ def animate(
         captions: N texts to write above the videos, or none. Columns are as wide as the widest.
         columns: videos in a row, at most.
         fps: frames per second, from 0.01 to 60.
-        right: N truth values, or none; a caption is red where `right` is False.
-        side: the most pixels that a video may be wide on the screen. Each of its pixels becomes a square of whole
-            pixels, and a video that is wider stays as it is.
+        right: N truth values, or none; a caption is red and has a cross where `right` is False.
+        side: the most pixels that a video may be wide on the screen, unless it would be too small to be seen. Each of
+            its pixels becomes a square of whole pixels, and a video that is wider stays as it is.
         title: a text to write above the grid.
         description: what the videos show, in words that are the same on every machine; without it they are counted.
     """
@@ -159,9 +162,10 @@ def animate(
     if columns < 1:
         raise ValueError(f"columns={columns}; choose 1 or more.")
 
-    factor = max(1, side // videos[0].shape[2])
+    captions = [caption if good else f"{alt.WRONG}{caption}" for caption, good in zip(captions, right, strict=True)]
+    factor = max(side // videos[0].shape[2], math.ceil(SMALLEST / videos[0].shape[2]))
     count, height, width = len(videos[0]), factor * videos[0].shape[1], factor * videos[0].shape[2]
-    background, corners = _draw_captions(captions, right, title, min(columns, len(videos)), height, width)
+    background, corners = _draw_captions(captions, title, min(columns, len(videos)), height, width)
     frames = repeat(background, "h w c -> f h w c", f=count).copy()
     for video, (top, left) in zip(videos, corners, strict=True):
         tile = repeat(video, "f h w c -> f (h a) (w b) c", a=factor, b=factor)
@@ -199,7 +203,7 @@ def _number(count: int, noun: str) -> str:
 
 
 def _draw_captions(
-    captions: Sequence[str], right: Sequence[bool], title: str, columns: int, height: int, width: int
+    captions: Sequence[str], title: str, columns: int, height: int, width: int
 ) -> tuple[np.ndarray, list[tuple[int, int]]]:
     """A picture of all that does not move, and where in it the videos belong.
 
@@ -212,8 +216,8 @@ def _draw_captions(
     style = {"ha": "center", "va": "bottom", "transform": IdentityTransform(), "parse_math": False}
     heading = figure.text(0, 0, title, fontsize=11, color="black", **style)
     labels = [
-        figure.text(0, 0, caption, fontsize=9, color="black" if good else ACCENT, **style)
-        for caption, good in zip(captions, right, strict=True)
+        figure.text(0, 0, caption, fontsize=9, color=ACCENT if caption.startswith(alt.WRONG) else "black", **style)
+        for caption in captions
     ]
     with any_sign():
         boxes = [text.get_window_extent(canvas.get_renderer()) for text in (heading, *labels)]
