@@ -22,6 +22,8 @@ WITHOUT = {
         "checks.untrue",
         "checks.voice",
         "figures.plotting.any_sign",
+        "figures.plotting.fills",
+        "figures.plotting.styles",
         "openmp.set_up",
         "runtime.cores",
         "runtime.quiet_libraries",

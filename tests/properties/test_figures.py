@@ -136,6 +136,16 @@ def test_a_figure_has_the_axes_and_the_size_that_were_asked_for(rows, columns, w
     assert_drawn(figure)
 
 
+colors = st.tuples(*[st.floats(0, 1)] * 3) | st.sampled_from(["white", "#cb4758", (0.5, 0.5, 0.5, 1.0)])
+
+
+@given(one=colors, other=colors)
+def test_any_two_colours_have_a_contrast_and_words_can_be_read_on_each(one, other):
+    ratio = attempt(plotting.contrast, one, other)
+    assert 1 <= ratio <= 21.001 and ratio == attempt(plotting.contrast, other, one)
+    assert attempt(plotting.contrast, attempt(plotting.text_on, one), one) >= plotting.CONTRAST
+
+
 # --- Animations -----------------------------------------------------------------------------------------------------
 
 

@@ -156,6 +156,7 @@ ODD = {
     "numbers as names": lambda ax: ax.set(xticks=[1, 2], xticklabels=[1, 2]),
     "symlog": lambda ax: (ax.plot([0, 1e12], [-1, 1e-12]), ax.set(xscale="symlog", yscale="logit")),
     "a map in colours of its own": lambda ax: ax.imshow(np.zeros((2, 2, 4))),
+    "few intervals": lambda ax: ax.errorbar([1, 2, 3], [1, 2, 3], [1, 1, 1], errorevery=2),
     "a table": lambda ax: ax.table([["a", "b"]]),
 }
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.category import StrCategoryLocator
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.container import BarContainer, ErrorbarContainer
 from matplotlib.figure import Figure
@@ -212,9 +213,7 @@ def _axis(axis: Axis, name: str) -> str:
 
 def _names(axis: Axis) -> dict[float, str]:
     """The names that stand at the places of an axis, if it is one of names."""
-    if not isinstance(axis.get_major_locator(), FixedLocator) and type(axis.get_converter()).__name__ != (
-        "StrCategoryConverter"
-    ):
+    if not isinstance(axis.get_major_locator(), FixedLocator | StrCategoryLocator):
         return {}
     places = [float(place) for place in axis.get_majorticklocs()]
     labels = [_plain(str(label)) for label in axis.get_major_formatter().format_ticks(places)]
@@ -253,7 +252,7 @@ def _bars(ax: Axes, bars: BarContainer) -> str:
             f"{len(bars)} {label[0].lower()}{label[1:]}, {_number(along, min(lengths))} to "
             f"{_number(along, lengths[longest])}, the longest at {_place(across, middles[longest])}"
         )
-    reach = _reaches(bars.errorbar, upright, along) if bars.errorbar else [""] * len(bars)
+    reach = _reaches(bars.errorbar, upright, along, len(bars))
     said = [
         f"{_place(across, middle)} {written.get(middle) or _number(along, length)}{interval}"
         for middle, length, interval in zip(middles, lengths, reach, strict=True)
@@ -261,11 +260,12 @@ def _bars(ax: Axes, bars: BarContainer) -> str:
     return f"{label}: {'; '.join(said)}"
 
 
-def _reaches(errorbar: ErrorbarContainer, upright: bool, axis: Axis) -> list[str]:
-    """The intervals that are drawn, in brackets."""
-    segments = errorbar.lines[2][0].get_segments()
-    ends = [segment[:, 1 if upright else 0] for segment in segments]
-    return [f" ({_number(axis, low)} to {_number(axis, high)})" for low, high in ends]
+def _reaches(errorbar: ErrorbarContainer | None, upright: bool, axis: Axis, count: int) -> list[str]:
+    """The intervals of `count` values in brackets, or nothing for each if not each has one."""
+    spans = [span[:, 1 if upright else 0] for span in errorbar.lines[2][0].get_segments()] if errorbar else []
+    if len(spans) != count:
+        return [""] * count
+    return [f" ({_number(axis, low)} to {_number(axis, high)})" for low, high in spans]
 
 
 def _with_intervals(ax: Axes, series: ErrorbarContainer) -> str:
@@ -277,7 +277,7 @@ def _with_intervals(ax: Axes, series: ErrorbarContainer) -> str:
     label = series.get_label() if not series.get_label().startswith("_") else "Points"
     upright = series.has_yerr
     (values, along), (places, across) = ((y, ax.yaxis), (x, ax.xaxis))[:: 1 if upright else -1]
-    reach = _reaches(series, upright, along)
+    reach = _reaches(series, upright, along, len(values))
     if len(values) <= MANY // 2 or _names(across):
         said = [
             f"{_number(along, value)}{interval} at {_place(across, place)}"
