@@ -42,7 +42,7 @@ def test_rates_are_told_in_percent_with_their_intervals():
     text = spoken(plotting.show_rate_curves({"most": ([0], [rate])}, "removed", "right"))
     assert f"Most: 90% ({low} to {high}) at 0." in text
     many = spoken(plotting.show_rate_curves({"most": (range(9), [rate] * 9)}, "removed", "right"))
-    assert f"Most: 90% throughout; the last interval is ({low} to {high})." in many
+    assert f"Most: 90% throughout; the last interval ({low} to {high})." in many
 
 
 def test_bars_are_told_by_their_names_and_lengths_and_many_by_their_range():
@@ -80,7 +80,7 @@ def test_each_panel_is_told_by_number_title_and_axes_with_their_reach():
 def test_pictures_are_told_by_their_captions_and_what_is_wrong_is_said():
     figure = plotting.show_images([IMAGE] * 5, ["bag", "bag", "✗ coat", "a\nb", ""], columns=3, description="garments")
     assert spoken(figure) == "Garments. 5 pictures in rows of 3: bag (2 times); wrong: coat; a b."
-    assert spoken(plotting.show_images([IMAGE], description="a bag")) == "A bag. One picture, without a caption."
+    assert spoken(plotting.show_images([IMAGE], description="a bag")) == "A bag. One picture."
 
 
 def test_rows_and_columns_with_names_are_told_by_them():
@@ -91,16 +91,35 @@ def test_rows_and_columns_with_names_are_told_by_them():
         plotting.draw_image(axes[0, column], IMAGE, f"number {column}")
         plotting.draw_attention(axes[1, column], IMAGE, np.eye(2)[[column]])
     assert spoken(figure) == (
-        "Maps. 4 pictures in rows of 2, the columns: number 0; number 1. Row picture. "
-        "Row map: most in row 1 of 1, column 1 of 2; most in row 1 of 1, column 2 of 2."
+        "Maps. 4 pictures in rows of 2, maps of 1 by 2 squares; the columns: number 0; number 1. Row picture. "
+        "Row map: most in row 1, column 1; most in row 1, column 2."
     )
+
+
+def test_columns_with_names_below_them_and_rows_without_are_told_by_number():
+    figure, axes = plotting.new_figure("maps", 2, 2)
+    for row, column in np.ndindex(2, 2):
+        plotting.draw_attention(axes[row, column], IMAGE, np.eye(2)[[row]], "100%")
+        axes[1, column].set_xlabel(f"layer {column}")
+    assert spoken(figure) == (
+        "Maps. 4 pictures in rows of 2, maps of 1 by 2 squares; the columns: layer 0; layer 1. "
+        "Row 1: 100%, most in row 1, column 1 (2 times). Row 2: 100%, most in row 1, column 2 (2 times)."
+    )
+
+
+def test_of_many_points_not_each_interval_is_told_and_of_very_many_the_ends_alone():
+    rates = [0, 1, 2], [Rate(9, 10), Rate(5, 10), Rate(1, 10)]
+    five = spoken(plotting.show_rate_curves({f"line {k}": rates for k in range(5)}, "removed", "right"))
+    assert five.count(": 90% at 0; 50% at 1; 10% at 2; the last interval (") == 5
+    nine = spoken(plotting.show_rate_curves({f"line {k}": rates for k in range(9)}, "removed", "right"))
+    assert nine.count(": from 90% at 0 to 10% at 2; the last interval (") > 5 and "Left out here" in nine
 
 
 def test_of_a_map_the_brightest_place_is_told_and_a_bar_of_colours_is_no_panel():
     text = spoken(plotting.show_attention(IMAGE, np.array([[[0.0, 0, 0], [0, 0.5, 0]]]), ["head 1"]))
-    assert text.endswith("2 pictures side by side: image; head 1, most in row 2 of 2, column 2 of 3.")
+    assert text.endswith("2 pictures side by side, maps of 2 by 3 squares: image; head 1, most in row 2, column 2.")
     labelled = drawn(lambda ax: (ax.imshow([[1, 2], [3, np.nan]]), ax.set(xlabel="to", ylabel="from")))
-    assert "A map of 2 by 2 squares, from 1 to 3, most in row 2 of 2, column 1 of 2." in labelled
+    assert "A map of 2 by 2 squares, from 1 to 3, most in row 2, column 1." in labelled
 
 
 def test_of_a_confusion_matrix_the_largest_shares_of_each_row_are_told_and_a_small_matrix_in_full():

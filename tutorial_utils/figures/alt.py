@@ -74,12 +74,14 @@ def listed(words: Sequence[str]) -> str:
     return "; ".join(named) + (f"; and {more} more" if more else "")
 
 
-def grid(noun: str, captions: Sequence[str], columns: int) -> str:
+def grid(noun: str, captions: Sequence[str], columns: int, kind: str = "") -> str:
     """How many pictures or videos stand in rows of `columns`, and what is written at each."""
     count = len(captions)
     place = f"{count} {noun}s in rows of {columns}" if count > columns > 1 else f"{count} {noun}s side by side"
-    written = [caption for caption in map(_plain, captions) if caption]
-    return f"{place if count > 1 else f'One {noun}'}{': ' if written else ', without a caption'}{listed(written)}"
+    if count == 1:
+        place = f"one {noun}"
+    words = listed([caption for caption in map(_plain, captions) if caption])
+    return f"{place}{kind}{f': {words}' if words else ''}"
 
 
 def _plain(text: str) -> str:
@@ -106,50 +108,61 @@ def _content(ax: Axes) -> bool:
 
 
 def _is_picture(ax: Axes) -> bool:
-    ticks = len(ax.get_xticks()) + len(ax.get_yticks())
-    return bool(ax.images) and not ticks and not _words(ax) and not _squares(ax)
+    numbered = len(ax.get_xticks()) + len(ax.get_yticks()) or (ax.get_xlabel() and ax.get_ylabel())
+    return bool(ax.images) and not numbered and not _words(ax) and not _squares(ax)
 
 
 # Pictures
 
 
 def _pictures(panels: list[Axes]) -> Iterator[str]:
-    """Pictures without numbers at their sides: what is written at them, row by row where rows have names."""
+    """Pictures without numbers at their sides: what is written at them, row by row where rows differ."""
     spec = panels[0].get_subplotspec()  # a picture on a diagram has none
     columns = spec.get_gridspec().ncols if spec else len(panels)
-    if not any(ax.get_ylabel() for ax in panels):
-        yield grid("picture", [_caption(ax) for ax in panels], columns)
-        return
     rows = [panels[start : start + columns] for start in range(0, len(panels), columns)]
-    heads = [_title(ax) for ax in rows[0]] if len(rows) > 1 and not any(map(_title, panels[columns:])) else []
-    yield f"{len(panels)} pictures in rows of {columns}" + (f", the columns: {listed(heads)}" if any(heads) else "")
-    for row in rows:
-        captions = [_brightest(ax) if heads else _caption(ax) for ax in row]
-        words = listed([caption for caption in map(_plain, captions) if caption])
-        yield f"Row {row[0].get_ylabel()}{': ' if words else ''}{words}"
+    maps = [values.shape for ax in panels if (values := _map_of(ax.images[-1])) is not None]
+    squares = f", maps of {maps[0][0]} by {maps[0][1]} squares" if maps else ""
+    if len(rows) == 1 or not (maps or any(ax.get_ylabel() for ax in panels)):
+        yield grid("picture", [_caption(ax) for ax in panels], columns, squares)
+        return
+    heads = _heads([[_title(ax) for ax in row] for row in rows]) or _heads(
+        [[ax.get_xlabel() for ax in row] for row in rows[::-1]]
+    )
+    yield f"{len(panels)} pictures in rows of {columns}{squares}" + (f"; the columns: {listed(heads)}" if heads else "")
+    for number, row in enumerate(rows, 1):
+        words = listed([caption for ax in row if (caption := _plain(_caption(ax, heads)))])
+        yield f"Row {row[0].get_ylabel() or number}{': ' if words else ''}{words}"
+
+
+def _heads(rows: list[list[str]]) -> list[str]:
+    """The words over the columns of a grid, if they stand at its first row alone."""
+    first, *others = rows
+    return first if any(first) and not any(itertools.chain(*others)) else []
 
 
 def _title(ax: Axes) -> str:
     return ax.get_title() or ax.get_title(loc="left")
 
 
-def _caption(ax: Axes) -> str:
-    """What is written at a picture, and, if its colours are values, where the largest is."""
-    return ", ".join(filter(None, [_title(ax), ax.get_xlabel(), _brightest(ax)]))
+def _caption(ax: Axes, known: Sequence[str] = ()) -> str:
+    """What is written at a picture and not known yet, and, if its colours are values, where the largest is."""
+    written = [words for words in (_title(ax), ax.get_xlabel()) if words not in known]
+    return ", ".join(filter(None, [*written, _brightest(ax)]))
 
 
 def _brightest(ax: Axes) -> str:
-    values = _values(ax.images[-1])
-    if values is None or ax.images[-1].get_cmap().name == "gray":
+    values = _map_of(ax.images[-1])
+    if values is None:
         return ""
     row, column = np.unravel_index(np.nanargmax(values), values.shape)
-    return f"most in row {row + 1} of {values.shape[0]}, column {column + 1} of {values.shape[1]}"
+    return f"most in row {row + 1}, column {column + 1}"
 
 
-def _values(image: AxesImage) -> np.ndarray | None:
-    """What the colours of an image stand for, unless it has colours of its own or nothing but gaps."""
+def _map_of(image: AxesImage) -> np.ndarray | None:
+    """The values that the colours of an image stand for; a picture in grey or in colours of its own has none."""
     values = np.ma.filled(np.ma.asarray(image.get_array(), dtype=float), np.nan)
-    return values if values.ndim == 2 and not np.isnan(values).all() else None
+    grey = values.ndim == 3 or image.get_cmap().name == "gray"
+    return None if grey or np.isnan(values).all() else values
 
 
 # Plots and diagrams
@@ -269,7 +282,7 @@ def _reaches(errorbar: ErrorbarContainer | None, upright: bool, axis: Axis, coun
 
 
 def _with_intervals(ax: Axes, series: ErrorbarContainer) -> str:
-    """A line with intervals, or points with intervals, each at a name."""
+    """Points with their intervals; of many points not each interval, and of very many the ends alone."""
     line, _, spans = series.lines
     if line is None or not spans:
         return ""
@@ -278,13 +291,16 @@ def _with_intervals(ax: Axes, series: ErrorbarContainer) -> str:
     upright = series.has_yerr
     (values, along), (places, across) = ((y, ax.yaxis), (x, ax.xaxis))[:: 1 if upright else -1]
     reach = _reaches(series, upright, along, len(values))
-    if len(values) <= MANY // 2 or _names(across):
-        said = [
-            f"{_number(along, value)}{interval} at {_place(across, place)}"
-            for place, value, interval in zip(places, values, reach, strict=True)
-        ]
-        return f"{label}: {listed(said)}"
-    return f"{_line(ax, label, x, y)}; the last interval is{reach[-1]}" if len(values) else label
+    count = len(values) * (1 if _names(across) else len(ax.containers))
+    level = len(values) > 1 and (values == values[0]).all()
+    all_told, last = count <= MANY and not level, f"; the last interval{reach[-1]}" if len(values) else ""
+    if level or count > 2 * MANY:
+        return _line(ax, label, x, y) + last
+    said = [
+        f"{_number(along, value)}{interval if all_told else ''} at {_place(across, place)}"
+        for place, value, interval in zip(places, values, reach, strict=True)
+    ]
+    return f"{label}: {'; '.join(said)}{'' if all_told else last}"
 
 
 def _line(ax: Axes, label: str, x: Sequence[float], y: Sequence[float]) -> str:
@@ -332,8 +348,8 @@ def _points(ax: Axes, points: object) -> str:
 
 def _map(ax: Axes, image: AxesImage) -> str:
     """A map whose squares are values: each row, or the largest of it where rows have names; else the range."""
-    values = _values(image)
-    if values is None or image.get_cmap().name == "gray":
+    values = _map_of(image)
+    if values is None:
         return ""
     rows, columns = ({round(place): name for place, name in _names(axis).items()} for axis in (ax.yaxis, ax.xaxis))
     written = _squares(ax)
@@ -359,7 +375,7 @@ def _map(ax: Axes, image: AxesImage) -> str:
 
 def _squares(ax: Axes) -> dict[tuple[int, int], str]:
     """What is written into the squares of a map, by row and column."""
-    values = _values(ax.images[0]) if ax.images else None
+    values = _map_of(ax.images[0]) if ax.images else None
     if values is None:
         return {}
     places = {text.get_position()[::-1]: text.get_text() for text in ax.texts}
@@ -387,7 +403,8 @@ def _arrows(ax: Axes) -> list[str]:
         start, end = (_box_at(ax, boxes, *place) for place in (arrow.get_position(), arrow.xy))
         if start and end:
             leading.setdefault(end, []).append(start)
-    return [f"{', '.join(starts)} to {end}" for end, starts in leading.items()]
+    groups = itertools.groupby(leading.items(), key=lambda one: ", ".join(one[1]))
+    return [f"{starts} to {', '.join(end for end, _ in ends)}" for starts, ends in groups]
 
 
 def _box_at(ax: Axes, boxes: list[FancyBboxPatch], x: float, y: float) -> str:
