@@ -16,7 +16,7 @@ from PIL import Image
 from strategies import REFUSED, attempt, texts
 
 from tutorial_utils.datasets import images
-from tutorial_utils.figures import controls, plotting, video
+from tutorial_utils.figures import controls, palette, plotting, video
 from tutorial_utils.measures.intervals import Rate
 from tutorial_utils.sampling import latte
 
@@ -141,9 +141,9 @@ colors = st.tuples(*[st.floats(0, 1)] * 3) | st.sampled_from(["white", "#cb4758"
 
 @given(one=colors, other=colors)
 def test_any_two_colours_have_a_contrast_and_words_can_be_read_on_each(one, other):
-    ratio = attempt(plotting.contrast, one, other)
-    assert 1 <= ratio <= 21.001 and ratio == attempt(plotting.contrast, other, one)
-    assert attempt(plotting.contrast, attempt(plotting.text_on, one), one) >= plotting.CONTRAST
+    ratio = attempt(palette.contrast, one, other)
+    assert 1 <= ratio <= 21.001 and ratio == attempt(palette.contrast, other, one)
+    assert attempt(palette.contrast, attempt(palette.text_on, one), one) >= palette.CONTRAST
 
 
 # --- Animations -----------------------------------------------------------------------------------------------------

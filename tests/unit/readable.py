@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from tutorial_utils.figures.plotting import CONTRAST, contrast
+from tutorial_utils.figures.palette import CONTRAST, contrast
 
 POINTS = 7
 PIXELS = 78  # 80, and what the layout takes for gaps

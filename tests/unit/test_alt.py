@@ -79,7 +79,7 @@ def test_each_panel_is_told_by_number_title_and_axes_with_their_reach():
 
 def test_pictures_are_told_by_their_captions_and_what_is_wrong_is_said():
     figure = plotting.show_images([IMAGE] * 5, ["bag", "bag", "✗ coat", "a\nb", ""], columns=3, description="garments")
-    assert spoken(figure) == "Garments. 5 pictures in rows of 3: bag (2 times); wrong: coat; a b."
+    assert spoken(figure) == "Garments. 5 pictures in rows of 3: bag (2 times); wrong: coat; a, b."
     assert spoken(plotting.show_images([IMAGE], description="a bag")) == "A bag. One picture."
 
 

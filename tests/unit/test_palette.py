@@ -8,8 +8,8 @@ import pytest
 from matplotlib import colormaps
 from matplotlib.colors import to_rgb
 
-from tutorial_utils.figures import plotting
-from tutorial_utils.figures.plotting import ACCENT, CONTRAST, INK, QUIET, SECOND
+from tutorial_utils.figures import palette, plotting
+from tutorial_utils.figures.palette import ACCENT, CONTRAST, INK, QUIET, SECOND
 
 APART = 15
 """Between two colours in CAM02-UCS, at least; 1 is what is just noticed where they touch."""
@@ -41,21 +41,21 @@ def test_two_colours_that_are_known_to_be_confused_would_be_found():
 
 
 def test_contrast_is_that_of_wcag():
-    assert plotting.contrast("black", "white") == pytest.approx(21)
-    assert plotting.contrast("#767676", "white") == pytest.approx(
+    assert palette.contrast("black", "white") == pytest.approx(21)
+    assert palette.contrast("#767676", "white") == pytest.approx(
         4.54, abs=0.005
     )  # the lightest grey for words on white
-    assert plotting.contrast("#777777", "white") == pytest.approx(4.48, abs=0.005)
+    assert palette.contrast("#777777", "white") == pytest.approx(4.48, abs=0.005)
     for one, other in itertools.combinations((ACCENT, SECOND, QUIET, INK), 2):
         lights = sorted(
             colour.RGB_to_XYZ(colour.cctf_decoding(to_rgb(c), function="sRGB"), "sRGB")[1] for c in (one, other)
         )
-        assert plotting.contrast(one, other) == pytest.approx((lights[1] + 0.05) / (lights[0] + 0.05), rel=1e-3)
+        assert palette.contrast(one, other) == pytest.approx((lights[1] + 0.05) / (lights[0] + 0.05), rel=1e-3)
 
 
 def test_lines_stand_out_from_white_and_words_more():
-    assert min(plotting.contrast(color, "white") for color in (ACCENT, SECOND, QUIET, INK)) >= LINES
-    assert min(plotting.contrast(color, "white") for color in (ACCENT, SECOND, INK)) >= CONTRAST
+    assert min(palette.contrast(color, "white") for color in (ACCENT, SECOND, QUIET, INK)) >= LINES
+    assert min(palette.contrast(color, "white") for color in (ACCENT, SECOND, INK)) >= CONTRAST
 
 
 def test_words_can_be_read_on_every_colour():
@@ -67,15 +67,15 @@ def test_words_can_be_read_on_every_colour():
         *colormaps["Blues"](np.linspace(0, 1, 256)),
         *np.random.default_rng(0).random((500, 3)),
     ]
-    assert min(plotting.contrast(plotting.text_on(color), color) for color in colors) >= CONTRAST
-    assert {plotting.text_on(color) for color in (ACCENT, SECOND, INK)} == {"white"}
+    assert min(palette.contrast(palette.text_on(color), color) for color in colors) >= CONTRAST
+    assert {palette.text_on(color) for color in (ACCENT, SECOND, INK)} == {"white"}
 
 
 def test_lines_differ_without_their_colours_and_bars_too():
-    looks = list(itertools.islice(plotting.styles(), 20))
+    looks = list(itertools.islice(palette.styles(), 20))
     assert len({(look["color"], look["linestyle"]) for look in looks}) == 20
     assert len({look["marker"] for look in looks[:12]}) == 12
-    fills = list(itertools.islice(plotting.fills(), 20))
+    fills = list(itertools.islice(palette.fills(), 20))
     assert len({(fill["facecolor"], fill["hatch"]) for fill in fills}) == 20
     assert len({fill["hatch"] for fill in fills[:5]}) == 5
 

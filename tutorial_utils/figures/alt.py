@@ -80,13 +80,18 @@ def grid(noun: str, captions: Sequence[str], columns: int, kind: str = "") -> st
     place = f"{count} {noun}s in rows of {columns}" if count > columns > 1 else f"{count} {noun}s side by side"
     if count == 1:
         place = f"one {noun}"
-    words = listed([caption for caption in map(_plain, captions) if caption])
+    words = listed([caption for caption in map(_spoken, captions) if caption])
     return f"{place}{kind}{f': {words}' if words else ''}"
 
 
 def _plain(text: str) -> str:
     """A text in one line; of the sign for what is wrong a reader would hear "ballot x"."""
     return " ".join(text.replace(WRONG, "wrong: ").split())
+
+
+def _spoken(text: str) -> str:
+    """The lines of a caption, set apart."""
+    return _plain(re.sub(r"(?<=[^:,;])\n", ", ", text))
 
 
 def _panels(figure: Figure) -> Iterator[str]:
@@ -130,7 +135,7 @@ def _pictures(panels: list[Axes]) -> Iterator[str]:
     )
     yield f"{len(panels)} pictures in rows of {columns}{squares}" + (f"; the columns: {listed(heads)}" if heads else "")
     for number, row in enumerate(rows, 1):
-        words = listed([caption for ax in row if (caption := _plain(_caption(ax, heads)))])
+        words = listed([caption for ax in row if (caption := _spoken(_caption(ax, heads)))])
         yield f"Row {row[0].get_ylabel() or number}{': ' if words else ''}{words}"
 
 
@@ -322,7 +327,7 @@ def _line(ax: Axes, label: str, x: Sequence[float], y: Sequence[float]) -> str:
         return f"{_number(ax.yaxis, y[k])} at {_place(ax.xaxis, x[k])}"
 
     ends = ["from", at(0), "to", at(-1)] if len(x) > 1 else [at(0)]
-    margin = 0.05 * np.ptp(y)
+    margin = 0.02 * np.ptp(y)
     lowest = [f"lowest {at(y.argmin())}"] if y.min() < min(y[0], y[-1]) - margin else []
     highest = [f"highest {at(y.argmax())}"] if y.max() > max(y[0], y[-1]) + margin else []
     return f"{label}: {', '.join([' '.join(ends), *lowest, *highest])}"

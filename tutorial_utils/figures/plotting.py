@@ -15,7 +15,7 @@ import matplotlib.ticker as ticker
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
-from matplotlib.colors import to_rgb, to_rgba
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import FancyBboxPatch
@@ -25,16 +25,8 @@ from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
 from tutorial_utils import require
 from tutorial_utils.figures import alt
+from tutorial_utils.figures.palette import ACCENT, INK, QUIET, SECOND, fills, styles, text_on
 from tutorial_utils.networks.patches import Size, as_pair, patch_grid, unpatchify
-
-ACCENT, SECOND, QUIET, INK = "#cb4758", "#00798c", "#8f959c", "#30475e"
-"""The colours of every plot: what to look at, what to compare it with, everything else, and dark boxes.
-
-They differ for the colour-blind too, and all but QUIET are dark enough for words on white.
-"""
-
-CONTRAST = 4.5
-"""Of words to what is behind them, at least (WCAG 2.2, 1.4.3)."""
 
 DPI = 90
 
@@ -102,40 +94,6 @@ def new_figure(
     for ax in axes.flat:
         ax.spines[["top", "right"]].set_visible(False)
     return figure, axes
-
-
-COLORS = ACCENT, SECOND, QUIET, INK
-DASHES = "-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1))
-MARKS = "os^DvPX*<>ph"
-HATCHES = "", "//", "..", "xx", "--"
-
-
-def styles() -> Iterator[dict[str, Any]]:
-    """Looks for one line after another, without end: ``ax.plot(x, y, label=name, **look)``.
-
-    The first twenty differ in colour or dashes, and the first twelve in their marks alone.
-    """
-    looks = zip(*map(itertools.cycle, (COLORS, DASHES, MARKS)), strict=True)
-    return ({"color": color, "linestyle": dashes, "marker": mark} for color, dashes, mark in looks)
-
-
-def fills() -> Iterator[dict[str, Any]]:
-    """Looks for one group of bars after another, likewise: ``ax.bar(places, heights, label=name, **look)``."""
-    looks = zip(*map(itertools.cycle, ((QUIET, SECOND, ACCENT, INK), HATCHES)), strict=True)
-    return ({"facecolor": color, "hatch": hatch, "edgecolor": "white"} for color, hatch in looks)
-
-
-def contrast(one: Any, other: Any) -> float:
-    """The contrast of two opaque colours as matplotlib takes them, from 1 to 21 (WCAG 2.2)."""
-    values = np.array([to_rgb(one), to_rgb(other)])
-    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
-    darker, lighter = sorted(linear @ (0.2126, 0.7152, 0.0722))
-    return (lighter + 0.05) / (darker + 0.05)
-
-
-def text_on(background: Any) -> str:
-    """The colour for words on a background: white if it can be read there, else black."""
-    return "white" if contrast("white", background) >= CONTRAST else "black"
 
 
 def draw_image(ax: Axes, image: np.ndarray, title: str = "", title_color: str = "black") -> None:
@@ -339,9 +297,7 @@ def show_attention(image: np.ndarray, maps: np.ndarray, titles: Sequence[str]) -
     """An image (C, H, W), and beside it each attention map (M, rows, columns) with its own scale, in percent."""
     maps = np.asarray(maps)
     columns = len(maps) + 1
-    figure, axes = new_figure(
-        f"an image, and beside it where attention goes in it, {len(maps)} maps", 1, columns, 2.0 * columns, 2.2
-    )
+    figure, axes = new_figure("an image, and beside it where attention goes in it", 1, columns, 2.0 * columns, 2.2)
     draw_image(axes[0, 0], image, "image")
     for ax, weights, title in zip(axes.flat[1:], maps, titles, strict=True):
         drawn = draw_attention(ax, image, 100 * weights, title)
