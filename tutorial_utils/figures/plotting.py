@@ -22,6 +22,7 @@ from matplotlib.patches import FancyBboxPatch
 from matplotlib.text import Text
 from mpl_toolkits.mplot3d import Axes3D
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
+from PIL import Image
 
 from tutorial_utils import require
 from tutorial_utils.figures import alt
@@ -76,8 +77,11 @@ class LessonFigure(Figure):
             super().draw(renderer)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> alt.Bundle:
-        buffer = io.BytesIO()
-        self.savefig(buffer, format="png", pil_kwargs={"compress_level": 9})
+        raw, buffer = io.BytesIO(), io.BytesIO()
+        self.savefig(raw, format="rgba")
+        width, height = self.canvas.get_width_height()
+        pixels = np.frombuffer(raw.getbuffer(), np.uint8).reshape(height, width, 4)
+        Image.fromarray(pixels[..., :3]).save(buffer, "PNG", compress_level=9)  # opacity alone would cost a ninth
         return alt.bundle(buffer.getvalue(), f"Figure: {self.description}", alt.of_figure(self, self.description))
 
 
