@@ -65,7 +65,7 @@ def check(
     """
     if expected is None and at_least is None and at_most is None:
         raise ValueError(f"check({name!r}) has nothing to compare with: give expected, at_least or at_most.")
-    found = _difference(_plain(got), _plain(expected), rtol, atol, at_least, at_most)
+    found = _difference(plain(got), plain(expected), rtol, atol, at_least, at_most)
     if not found:
         UNTRUE.pop(name, None)
         print(f"{MARK} {name}")
@@ -88,17 +88,17 @@ def _difference(
     got: Any, expected: Any, rtol: float, atol: float, at_least: float | None, at_most: float | None
 ) -> str | None:
     """What is other than stated, with both values; None if nothing is."""
-    if expected is not None and not _agree(got, expected, rtol, atol):
+    if expected is not None and not agree(got, expected, rtol, atol):
         tolerance = f" within rtol={rtol}, atol={atol}" if rtol or atol else ""
-        return f"got {_short(got)}, expected {_short(expected)}{tolerance}"
+        return f"got {short(got)}, expected {short(expected)}{tolerance}"
     if at_least is not None and not (_has_order(got) and np.all(np.asarray(got) >= at_least)):
-        return f"got {_short(got)}, expected at least {at_least}"
+        return f"got {short(got)}, expected at least {at_least}"
     if at_most is not None and not (_has_order(got) and np.all(np.asarray(got) <= at_most)):
-        return f"got {_short(got)}, expected at most {at_most}"
+        return f"got {short(got)}, expected at most {at_most}"
     return None
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A tensor (of torch or Keras) as a numpy array; shapes and lists of numbers as tuples; the rest as it is."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()
@@ -109,11 +109,12 @@ def _plain(value: Any) -> Any:
     return tuple(value) if isinstance(value, list | tuple) else value
 
 
-def _agree(got: Any, expected: Any, rtol: float, atol: float) -> bool:
-    if not _is_numeric(got) or not _is_numeric(expected):
+def agree(got: Any, expected: Any, rtol: float, atol: float) -> bool:
+    """Whether two `plain` values are the same: numbers within ``atol + rtol * |expected|``, all else by ``==``."""
+    if not is_numeric(got) or not is_numeric(expected):
         if isinstance(got, tuple) and isinstance(expected, tuple):
-            pairs = zip(map(_plain, got), map(_plain, expected), strict=False)
-            return len(got) == len(expected) and all(_agree(*pair, rtol, atol) for pair in pairs)
+            pairs = zip(map(plain, got), map(plain, expected), strict=False)
+            return len(got) == len(expected) and all(agree(*pair, rtol, atol) for pair in pairs)
         same = np.array_equal if isinstance(got, np.ndarray) else operator.eq
         return type(got) is type(expected) and same(got, expected)
     got, expected = np.asarray(got), np.asarray(expected)
@@ -122,7 +123,8 @@ def _agree(got: Any, expected: Any, rtol: float, atol: float) -> bool:
     return got.shape == expected.shape and bool(np.allclose(got, expected, rtol=rtol, atol=atol))
 
 
-def _is_numeric(value: Any, kinds: str = "biufc") -> bool:
+def is_numeric(value: Any, kinds: str = "biufc") -> bool:
+    """Whether something is a number, or numbers in a regular array, of one of numpy's kinds."""
     try:
         return np.asarray(value).dtype.kind in kinds
     except ValueError:  # a ragged list
@@ -131,12 +133,12 @@ def _is_numeric(value: Any, kinds: str = "biufc") -> bool:
 
 def _has_order(value: Any) -> bool:
     """Whether a bound can hold: there is something, and it is real numbers."""
-    return _is_numeric(value, "biuf") and np.size(value) > 0
+    return is_numeric(value, "biuf") and np.size(value) > 0
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
     """A value in a few characters; of a large array its shape, range and mean."""
-    if isinstance(value, np.ndarray) and value.size > 8 and _is_numeric(value, "biuf"):
+    if isinstance(value, np.ndarray) and value.size > 8 and is_numeric(value, "biuf"):
         low, high, mean = (float(of(value)) for of in (np.min, np.max, np.mean))
         return f"array{value.shape} in [{low:.6g}, {high:.6g}] with mean {mean:.6g}"
     return repr(value.tolist() if isinstance(value, np.ndarray | np.generic) else value)

@@ -1,7 +1,7 @@
 """The learner's own copies of the lessons: to write in, and never written over.
 
 The lessons in ``notebooks/`` are what the course ships and compares with; whoever changed them there could not fetch a
-newer course any more. So JupyterLab opens copies.
+newer course any more. So JupyterLab opens copies, in which the exercises' solutions have given way to gaps.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tutorial_utils import files
+from tutorial_utils import editions, files
 
 ROOT = Path(__file__).resolve().parents[1]
 LESSONS = ROOT / "notebooks"
@@ -92,7 +92,7 @@ def _originals() -> dict[str, Path]:
 def _copy(original: Path, copy: Path) -> None:
     copy.parent.mkdir(parents=True, exist_ok=True)
     with files.draft(copy) as partial:
-        partial.write_bytes(original.read_bytes())
+        partial.write_text(editions.student(original.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def _set_aside(copy: Path) -> Path:

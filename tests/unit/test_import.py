@@ -59,6 +59,7 @@ FLOORS = (
         "require",
         "files",
         "working",
+        "editions",
         "checks",
         "bootstrap",
         "installer",
@@ -68,7 +69,7 @@ FLOORS = (
     {"assets", "definitions", "figures", "links", "pages"},
     {"datasets", "preflight"},
     {"sampling", "measures"},
-    {"recipes"},
+    {"exercises", "recipes"},
     {"__main__"},
 )
 """Wings and modules, from the ground up: each knows only what is on its own floor, inside its wing, or below."""

@@ -1,0 +1,264 @@
+"""Exercises of lesson 4: a clip's tokens, a prompt's mask, what training asks for, and rulers from pixels."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from tutorial_utils.exercises.checking import Exercise, normal
+
+# --- 4.1 How many tokens has a clip? ----------------------------------------------------------------------------------
+
+
+def tokens(frames: int, side: int, patch: int) -> int:
+    """Tokens of a clip of square frames, in pixels: the VAE shrinks a side eightfold, patches are of the latent."""
+    return frames * (side // 8 // patch) ** 2
+
+
+def no_vae(frames: int, side: int, patch: int) -> int:
+    """Patches are cut from the latent, whose side is an eighth of the frame's."""
+    return frames * (side // patch) ** 2
+
+
+def one_frame(frames: int, side: int, patch: int) -> int:
+    """That is one frame: each has tokens of its own."""
+    return (side // 8 // patch) ** 2
+
+
+def one_row(frames: int, side: int, patch: int) -> int:
+    """That is one row of each frame: a frame has as many rows as columns."""
+    return frames * (side // 8 // patch)
+
+
+SIZES = {"Latte-mini's clips": (8, 64, 2), "Latte-1's clips": (16, 512, 2), "patches of 1": (8, 64, 1)}
+
+# --- 4.2 From space to time -------------------------------------------------------------------------------------------
+
+
+def to_time(tokens: Tensor, frames: int) -> Tensor:
+    """((N F), S, D), a row for each frame, to ((N S), F, D), a row for each place."""
+    return rearrange(tokens, "(n f) s d -> (n s) f d", f=frames)
+
+
+def only_reshaped(tokens: Tensor, frames: int) -> Tensor:
+    """The shape is right, and the content is not: a reshape alone mixes places and frames."""
+    return tokens.reshape(-1, frames, tokens.shape[-1])
+
+
+def clips_inside(tokens: Tensor, frames: int) -> Tensor:
+    """The rows are right, in another order: all places of the first clip come before those of the second."""
+    return rearrange(tokens, "(n f) s d -> (s n) f d", f=frames)
+
+
+def frames_outside(tokens: Tensor, frames: int) -> Tensor:
+    """You read the rows as if the frame came before the clip: of ((N F), S, D), the frame changes fastest."""
+    return rearrange(tokens, "(f n) s d -> (n s) f d", f=frames)
+
+
+def by_frames() -> dict[str, tuple]:
+    return {
+        "one clip of 3 frames, 2 places": (normal(3, 2, 4), 3),
+        "two clips of 4 frames, 3 places": (normal(8, 3, 2, seed=1), 4),
+        "as many frames as places": (normal(6, 3, 2, seed=2), 3),
+    }
+
+
+# --- 4.3 And back -----------------------------------------------------------------------------------------------------
+
+
+def to_space(tokens: Tensor, places: int) -> Tensor:
+    """((N S), F, D), a row for each place, to ((N F), S, D), a row for each frame."""
+    return rearrange(tokens, "(n s) f d -> (n f) s d", s=places)
+
+
+def reshaped_back(tokens: Tensor, places: int) -> Tensor:
+    """The shape is right, and the content is not: a reshape alone mixes places and frames."""
+    return tokens.reshape(-1, places, tokens.shape[-1])
+
+
+def frames_first(tokens: Tensor, places: int) -> Tensor:
+    """The rows are right, in another order: all frames of the first clip come before those of the second."""
+    return rearrange(tokens, "(n s) f d -> (f n) s d", s=places)
+
+
+def places_outside(tokens: Tensor, places: int) -> Tensor:
+    """You read the rows as if the place came before the clip: of ((N S), F, D), the place changes fastest."""
+    return rearrange(tokens, "(s n) f d -> (n f) s d", s=places)
+
+
+# --- 4.4 A prompt's mask ----------------------------------------------------------------------------------------------
+
+NEVER = -10_000.0
+"""What is added to a score so that after the softmax nothing is left of it."""
+
+
+def bias(ids: Tensor, padding: int) -> Tensor:
+    """Tokens (N, L) to what is added to their scores, (N, 1, L): 0 for a word, -10,000 for padding."""
+    return torch.where(ids == padding, NEVER, 0.0)[:, None]
+
+
+def upside_down(ids: Tensor, padding: int) -> Tensor:
+    """The words are hidden and the padding is shown."""
+    return torch.where(ids == padding, 0.0, NEVER)[:, None]
+
+
+def as_factor(ids: Tensor, padding: int) -> Tensor:
+    """That is a mask to multiply with. A score of zero still gets its share in a softmax; add something instead."""
+    return (ids != padding).float()[:, None]
+
+
+def no_row(ids: Tensor, padding: int) -> Tensor:
+    """The numbers are right. An axis of length 1 in the middle makes them fit the scores (N, T, L) of every token."""
+    return torch.where(ids == padding, NEVER, 0.0)
+
+
+def prompts() -> dict[str, tuple]:
+    return {
+        "two prompts": (torch.tensor([[5, 7, 1, 0], [9, 1, 0, 0]]), 0),
+        "nothing to hide": (torch.tensor([[3, 4, 1]]), 0),
+        "padding by another number": (torch.tensor([[0, 8, 2, 2, 2]]), 2),
+    }
+
+
+# --- 4.5 What training asks for ---------------------------------------------------------------------------------------
+
+
+def velocity(clean: Tensor, noise: Tensor, alpha_bar: float) -> Tensor:
+    """v of Salimans and Ho (2022), equal to d x_t / d phi where tan(phi) is noise's share over the signal's."""
+    return alpha_bar**0.5 * noise - (1 - alpha_bar) ** 0.5 * clean
+
+
+def other_sign(clean: Tensor, noise: Tensor, alpha_bar: float) -> Tensor:
+    """Its sign is the other one: at alpha_bar = 1, v is the noise, not minus the noise."""
+    return -velocity(clean, noise, alpha_bar)
+
+
+def the_mixture(clean: Tensor, noise: Tensor, alpha_bar: float) -> Tensor:
+    """That is x_t itself. v has the same two factors, with each other's place and a minus."""
+    return alpha_bar**0.5 * clean + (1 - alpha_bar) ** 0.5 * noise
+
+
+def factors_swapped(clean: Tensor, noise: Tensor, alpha_bar: float) -> Tensor:
+    """The factors have changed places: where there is little noise, v is nearly all noise."""
+    return (1 - alpha_bar) ** 0.5 * noise - alpha_bar**0.5 * clean
+
+
+def mixtures() -> dict[str, tuple]:
+    return {
+        f"alpha_bar = {alpha_bar}": (normal(1, 4, 2, 3, 3), normal(1, 4, 2, 3, 3, seed=1), alpha_bar)
+        for alpha_bar in (1.0, 0.7, 0.1)
+    }
+
+
+# --- 4.6 Which way does it move? --------------------------------------------------------------------------------------
+
+
+def direction(clip: Tensor) -> str:
+    """Where the bright thing of a clip (F, H, W) goes: left, right, up or down."""
+    down, along = _moved(clip)
+    if abs(along) > abs(down):
+        return "right" if along > 0 else "left"
+    return "down" if down > 0 else "up"
+
+
+def axes_swapped(clip: Tensor) -> str:
+    """Rows and columns have changed places: the first axis of a frame runs down."""
+    return direction(clip.mT)
+
+
+def upwards(clip: Tensor) -> str:
+    """Up and down have changed places: rows are counted from the top."""
+    return {"up": "down", "down": "up"}.get(direction(clip), direction(clip))
+
+
+def backwards(clip: Tensor) -> str:
+    """It goes the other way: subtract where it was from where it is."""
+    return direction(clip.flip(0))
+
+
+def _moved(clip: Tensor) -> tuple[float, float]:
+    """How far the centre of brightness goes from the first frame to the last, down and to the right."""
+    rows, columns = (torch.arange(length, dtype=clip.dtype) for length in clip.shape[1:])
+    total = clip.sum((1, 2))
+    down, along = (clip.sum(2) @ rows / total).diff().sum(), (clip.sum(1) @ columns / total).diff().sum()
+    return down.item(), along.item()
+
+
+def clips() -> dict[str, tuple]:
+    def path(top: int, left: int, down: int, along: int) -> Tensor:
+        clip = torch.zeros(4, 16, 20)
+        for number in range(4):
+            y, x = top + down * number, left + along * number
+            clip[number, y : y + 3, x : x + 5] = torch.linspace(0.3, 1, 5)
+        return clip
+
+    return {
+        "to the right": (path(6, 1, 0, 3),),
+        "upwards": (path(12, 8, -3, 0),),
+        "to the left, and a little down": (path(5, 14, 1, -4),),
+        "downwards": (path(1, 8, 3, 0),),
+    }
+
+
+# --- 4.7 A colour never seen ------------------------------------------------------------------------------------------
+
+TINTS = {"red": (1.0, 0.15, 0.15), "orange": (1.0, 0.55, 0.15), "green": (0.15, 1.0, 0.15), "magenta": (1.0, 0.15, 0.8)}
+
+
+def colour(clip: Tensor, tints: dict[str, tuple[float, float, float]]) -> str:
+    """The tint with the nearest hue to that of a clip (F, 3, H, W) of a tinted thing over black, however dark it is."""
+    seen = _hue(clip.mean((0, 2, 3)))
+    apart = {name: abs((seen - _hue(torch.tensor(tint)) + 180) % 360 - 180) for name, tint in tints.items()}
+    return min(apart, key=apart.get)
+
+
+def nearest_rgb(clip: Tensor, tints: dict[str, tuple[float, float, float]]) -> str:
+    """Brightness misleads you: a dark thing is near the darkest tint. Compare hues."""
+    mean = clip.mean((0, 2, 3))
+    return min(tints, key=lambda name: (mean - torch.tensor(tints[name])).norm().item())
+
+
+def no_circle(clip: Tensor, tints: dict[str, tuple[float, float, float]]) -> str:
+    """Hues lie on a circle: 350 degrees and 10 degrees are 20 apart."""
+    seen = _hue(clip.mean((0, 2, 3))) % 360
+    return min(tints, key=lambda name: abs(seen - _hue(torch.tensor(tints[name])) % 360))
+
+
+def largest_channel(clip: Tensor, tints: dict[str, tuple[float, float, float]]) -> str:
+    """The brightest channel alone does not tell: red and orange share it."""
+    strongest = clip.mean((0, 2, 3)).argmax().item()
+    return next(name for name, tint in tints.items() if max(range(3), key=tint.__getitem__) == strongest)
+
+
+def _hue(rgb: Tensor) -> float:
+    red, green, blue = rgb.tolist()
+    return math.degrees(math.atan2(3**0.5 * (green - blue), 2 * red - green - blue))
+
+
+def tinted() -> dict[str, tuple]:
+    def clip(*rgb: float, light: float = 1.0) -> Tensor:
+        frames = torch.zeros(2, 3, 8, 8)
+        frames[:, :, 2:6, 1:5] = light * torch.tensor(rgb)[:, None, None]
+        return frames
+
+    return {
+        "orange all over": (torch.tensor((1.0, 0.5, 0.2))[:, None, None].expand(2, 3, 8, 8), TINTS),
+        "a dark orange": (clip(1.0, 0.5, 0.2, light=0.5), TINTS),
+        "a red that leans to magenta": (clip(1.0, 0.15, 0.25), TINTS),
+        "a bright green": (clip(0.3, 1.0, 0.2), TINTS),
+        "a pale magenta": (clip(1.0, 0.5, 0.95), TINTS),
+    }
+
+
+EXERCISES = {
+    "4.1": Exercise(tokens, lambda: SIZES, (no_vae, one_frame, one_row)),
+    "4.2": Exercise(to_time, by_frames, (only_reshaped, clips_inside, frames_outside)),
+    "4.3": Exercise(to_space, by_frames, (reshaped_back, frames_first, places_outside)),
+    "4.4": Exercise(bias, prompts, (upside_down, as_factor, no_row)),
+    "4.5": Exercise(velocity, mixtures, (other_sign, the_mixture, factors_swapped)),
+    "4.6": Exercise(direction, clips, (axes_swapped, upwards, backwards)),
+    "4.7": Exercise(colour, tinted, (nearest_rgb, no_circle, largest_channel)),
+}
