@@ -1,4 +1,4 @@
-# Two commands to begin with: make notebooks, then make test. Each creates .venv on first use.
+# Two commands to begin with: make notebooks, then make test. Each creates .venv on first use. `make` alone lists all.
 # LIGHT=1 leaves out TensorFlow, Keras and lesson 2; TORCH=cpu takes torch's builds without CUDA. .venv remembers both.
 PYTHON ?= python3
 RUN = .venv/bin/python -m
@@ -8,7 +8,10 @@ SET_UP = "$(PYTHON)" -Es -m tutorial_utils.bootstrap
 KEPT = PYTHONDONTWRITEBYTECODE PYTHONHASHSEED PYTHONIOENCODING PYTHONPYCACHEPREFIX PYTHONUNBUFFERED PYTHONUTF8
 unexport $(filter-out $(KEPT),$(filter PYTHON% PYTEST_%,$(.VARIABLES)))
 
-.PHONY: notebooks test deep lab refresh bench gpu report matrix browser classroom classroom-test hub lint setup
+.PHONY: help notebooks test deep lab refresh bench gpu report matrix browser classroom classroom-test hub lint setup
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1\t/p' Makefile | expand -t 24
 
 notebooks: setup  ## execute every notebook at TUTORIAL_SCALE into build/
 	@$(RUN) tutorial_utils run --out build
@@ -32,7 +35,7 @@ classroom: hub  ## one server for a class, on Linux: sudo make classroom LEARNER
 classroom-test: hub  ## several learners at once on that server, as root
 	@$(RUN) pytest -m '' tests/classroom
 
-hub:
+hub:  ## install what a class's server needs, for make classroom
 	@$(SET_UP) classroom lesson2
 
 lint: setup  ## what pre-commit checks

@@ -13,7 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, NoReturn
 
-import typer
+try:
+    import typer
+except ModuleNotFoundError:  # another Python's than the course's
+    sys.exit(
+        "The course's packages are not in this Python. Run `make notebooks` once, then `.venv/bin/python -m tutorial_utils`."
+    )
 from rich import box
 from rich.console import Console
 from rich.table import Table

@@ -1,5 +1,6 @@
 """The command line: a mistake is one clear line and a status that is not zero."""
 
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -81,6 +82,13 @@ def test_a_mistake_is_one_line_and_a_status_that_is_not_zero(command, monkeypatc
     assert len(err.splitlines()) == 1, err
     for part in parts:
         assert part in err
+
+
+def test_another_python_than_the_courses_is_told_which_command_to_run():
+    bare = [sys.executable, "-S", "-m", "tutorial_utils", "preflight"]  # without any packages
+    result = subprocess.run(bare, cwd=execution.ROOT, capture_output=True, text=True)
+    assert result.returncode == 1 and result.stderr.count("\n") == 1
+    assert "`make notebooks`" in result.stderr and ".venv/bin/python -m tutorial_utils" in result.stderr
 
 
 def test_without_a_command_the_help_names_them_all(command):

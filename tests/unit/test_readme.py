@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 
 import pytest
 
@@ -43,6 +44,13 @@ def test_readme_names_every_make_target_that_exists():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert [target for target in ("notebooks", "test", "lab", "refresh") if target not in targets] == []
     assert [target for target in targets if f"make {target}" not in readme] == []
+
+
+def test_make_alone_lists_every_target_that_somebody_may_want():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    named = re.findall(r"^  make (\S+)  +\S", listed, re.MULTILINE)
+    assert {*named, "setup"} == set(re.search(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)[1].split())
 
 
 def test_readme_quotes_the_report():
