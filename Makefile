@@ -8,7 +8,7 @@ SET_UP = "$(PYTHON)" -Es -m tutorial_utils.bootstrap
 KEPT = PYTHONDONTWRITEBYTECODE PYTHONHASHSEED PYTHONIOENCODING PYTHONPYCACHEPREFIX PYTHONUNBUFFERED PYTHONUTF8
 unexport $(filter-out $(KEPT),$(filter PYTHON% PYTEST_%,$(.VARIABLES)))
 
-.PHONY: help notebooks test deep lab refresh bench gpu report matrix browser classroom classroom-test hub lint setup
+.PHONY: help notebooks test deep lab editions refresh bench gpu report matrix browser classroom classroom-test hub lint setup
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1\t/p' Makefile | expand -t 24
@@ -23,8 +23,11 @@ deep:  ## lessons as a whole where make test runs a part: changed, on a pretende
 	@$(SET_UP) onnx lesson2
 	@$(RUN) pytest -m deep tests
 
-lab: setup  ## open JupyterLab on your own copies of the lessons, in work/
-	@$(RUN) tutorial_utils lab
+lab: setup  ## open JupyterLab on your own copies of the lessons, in work/; EDITION=instructor for a teacher's
+	@$(RUN) tutorial_utils lab --edition $(or $(EDITION),student)
+
+editions: setup  ## the lessons for learners, for teachers, and as slides, into build/editions/
+	@$(RUN) tutorial_utils editions
 
 refresh: setup  ## execute the notebooks in place, to commit their new outputs
 	@$(RUN) tutorial_utils run --in-place

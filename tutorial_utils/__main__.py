@@ -17,7 +17,7 @@ try:
     import typer
 except ModuleNotFoundError:  # another Python's than the course's
     sys.exit(
-        "The course's packages are not in this Python. Run `make notebooks` once, then `.venv/bin/python -m tutorial_utils`."
+        "This Python lacks the course's packages: `make notebooks` once, then `.venv/bin/python -m tutorial_utils`."
     )
 from rich import box
 from rich.console import Console
@@ -128,6 +128,25 @@ def run(
     raise typer.Exit(1 if any(outcome.error for outcome in outcomes) else 0)
 
 
+@app.command()
+def editions(
+    names: Annotated[list[str] | None, typer.Argument(help="Beginnings of notebook names, such as 01.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for student/, instructor/ and slides/.")] = Path("build/editions"),
+) -> None:
+    """Write the lessons for learners, with gaps; for teachers, with plan and wrong answers to expect; and as slides."""
+    from tutorial_utils import teaching
+    from tutorial_utils.execution import find_notebooks
+
+    require_place(out)
+    try:
+        for lesson in find_notebooks(names):
+            for name, write in teaching.written(lesson).items():
+                write(out / name)
+                typer.echo(out / name)
+    except (ValueError, OSError) as error:
+        stop(error)
+
+
 def run_one(path: Path, out: Path | None):
     """Execute one notebook under a progress line; write its copies to `out`, or itself if that is None."""
     from tutorial_utils.execution import execute, hide_places, write_notebook
@@ -158,12 +177,18 @@ def summarise(outcomes: list) -> None:
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def lab(
     context: typer.Context,
-    folder: Annotated[Path, typer.Option(help="Where your copies are, or will be.")] = working.ROOT / "work",
+    folder: Annotated[Path | None, typer.Option(help="Where your copies are, or will be; work/ by default.")] = None,
+    edition: Annotated[str, typer.Option(help="student, with gaps to fill, or instructor.")] = "student",
 ) -> None:
     """JupyterLab on copies of the lessons that are yours to change. Other options are JupyterLab's own."""
     surroundings.clear(keep_jupyter=True)
+    from tutorial_utils import teaching
+
+    if edition not in teaching.EDITIONS:
+        stop(f"--edition {edition!r} is unknown: choose one of {', '.join(teaching.EDITIONS)}.")
+    folder = folder or working.ROOT / "work" / ("" if edition == "student" else edition)
     require_place(folder, "--folder")
-    for newer in working.bring(folder):
+    for newer in working.bring(folder, teaching.EDITIONS[edition]):
         typer.echo(newer)
     command = [sys.executable, "-m", "jupyterlab", str(folder)]  # the module: the script may not start, if it was moved
     command += [*working.OFFLINE, "--ServerApp.kernel_spec_manager_class=tutorial_utils.execution.OwnKernels"]

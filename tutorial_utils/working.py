@@ -7,9 +7,12 @@ newer course any more. So JupyterLab opens copies, in which the exercises' solut
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from tutorial_utils import editions, files
+
+Edition = Callable[[str], str]
 
 ROOT = Path(__file__).resolve().parents[1]
 LESSONS = ROOT / "notebooks"
@@ -36,8 +39,11 @@ def lesson_file(name: str | Path) -> Path:
     raise FileNotFoundError(f"There is no {name} in {Path.cwd()} or in {LESSONS}: check the name.")
 
 
-def bring(folder: Path) -> list[str]:
+def bring(folder: Path, edition: Edition = editions.student) -> list[str]:
     """Copy the lessons that a folder lacks, and what they read.
+
+    Args:
+        edition: what becomes of a lesson's text in its copy.
 
     Returns:
         A sentence for each copy of which the course has a newer edition.
@@ -46,7 +52,7 @@ def bring(folder: Path) -> list[str]:
     for name, original in _originals().items():
         copy, digest = folder / name, files.digest(original)
         if not copy.exists() or not copy.stat().st_size:
-            _copy(original, copy)
+            _copy(original, copy, edition)
             record[name] = digest
         elif record.get(name, digest) != digest != files.digest(copy):
             newer.append(
@@ -75,7 +81,7 @@ def reset(folder: Path, start: str) -> dict[Path, Path | None]:
     for name, original in chosen.items():
         copy = folder / name
         kept[copy] = _set_aside(copy) if copy.exists() else None
-        _copy(original, copy)
+        _copy(original, copy, editions.student)
         record[name] = files.digest(original)
     _write_record(folder, record)
     return kept
@@ -89,10 +95,10 @@ def _originals() -> dict[str, Path]:
     }
 
 
-def _copy(original: Path, copy: Path) -> None:
+def _copy(original: Path, copy: Path, edition: Edition) -> None:
     copy.parent.mkdir(parents=True, exist_ok=True)
     with files.draft(copy) as partial:
-        partial.write_text(editions.student(original.read_text(encoding="utf-8")), encoding="utf-8")
+        partial.write_text(edition(original.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def _set_aside(copy: Path) -> Path:

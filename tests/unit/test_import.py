@@ -69,7 +69,8 @@ FLOORS = (
     {"assets", "definitions", "figures", "links", "pages"},
     {"datasets", "preflight"},
     {"sampling", "measures"},
-    {"exercises", "recipes"},
+    {"exercises"},
+    {"recipes", "slides", "teaching"},
     {"__main__"},
 )
 """Wings and modules, from the ground up: each knows only what is on its own floor, inside its wing, or below."""
