@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
+import io
 import re
 from pathlib import Path
 
@@ -10,9 +13,46 @@ from latex2mathml import converter
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import NotebookNode
+from PIL import Image
+from pygments.formatters import HtmlFormatter
 
 from tutorial_utils import failures
 from tutorial_utils.execution import write_whole
+
+STYLE = f"""
+:root {{ color-scheme: light dark; }}
+div#notebook {{ max-width: 1100px; margin: 0 auto; }}
+.rendered_html table {{ font-size: 1em; }}
+div.output_prompt, div.out_prompt_overlay {{ color: #b03000; }}
+.highlight .ow, .highlight .nd, .highlight .o {{ color: #8000c0; }}
+.rendered_html a.anchor-link {{ color: #4a5568; }}
+.animation > input:checked ~ .moving, .animation > input:not(:checked) ~ .still {{ display: none; }}
+.animation > label {{ font-weight: normal; margin-left: 0.4em; }}
+@media (prefers-reduced-motion: reduce) {{
+  .animation > input:not(:checked) ~ .moving, .animation > input:checked ~ .still {{ display: none; }}
+  .animation > input:not(:checked) ~ .still, .animation > input:checked ~ .moving {{ display: inline; }}
+}}
+@media (prefers-color-scheme: dark) {{
+  html, body, #notebook, #notebook-container, div.output_area pre {{ background: #14181d; color: #e3e8ee; }}
+  #notebook-container {{ box-shadow: none; }}
+  div.text_cell_render, .text_cell_render table {{ color: #e3e8ee; }}
+  .text_cell_render :is(h1, h2, h3, h4, p, li, em, strong, summary, label, tr, th, td) {{ color: inherit; }}
+  .text_cell_render a:link, .text_cell_render a:visited {{ color: #8ab8ff; }}
+  .text_cell_render a.anchor-link {{ color: #a0aec0; }}
+  .text_cell_render code, .text_cell_render pre, div.input_area {{ background: #1e242b; color: #e3e8ee; }}
+  .text_cell_render tbody tr:nth-child(odd) {{ background: #1a2027; }}
+  .text_cell_render tbody tr:hover {{ background: #26303a; }}
+  div.output_html {{ background: #fff; color: #000; border-radius: 4px; }}
+  div.animation {{ color: #e3e8ee; }}
+  div.input_prompt {{ color: #8ab8ff; }} div.output_prompt, div.out_prompt_overlay {{ color: #ff9e80; }}
+  .output_png img {{ background: #fff; border-radius: 4px; }}
+  .ansi-red-fg {{ color: #ff8f8f; }}
+  {HtmlFormatter(style="github-dark").get_style_defs(".highlight")}
+}}
+"""
+"""What the pages add to nbconvert's style: darkness where it is preferred, and animations that can be stopped."""
+
+PICTURE = re.compile(r'<img\b[^>]*src="data:image/png;base64,([^"]+)"[^>]*>')
 
 AS_TYPED = "as-typed"
 """The class of a formula that stands in a page as it was typed, because it could not be set."""
@@ -25,7 +65,24 @@ def write_html(notebook: NotebookNode, path: Path) -> None:
     exporter.register_filter("markdown2html", markdown_to_html)
     page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": path.stem}})
     page = re.sub(r"<script\b.*?</script>", "", page, flags=re.DOTALL)  # all of them for things we do without
+    page = PICTURE.sub(_with_a_pause, page.replace("</head>", f"<style>{STYLE}</style></head>"))
     write_whole(path, page)
+
+
+def _with_a_pause(picture: re.Match) -> str:
+    """An animation with a box to tick that stops it, and that starts it for who prefers a page without motion."""
+    image = Image.open(io.BytesIO(base64.b64decode(picture[1])))
+    if getattr(image, "n_frames", 1) == 1:
+        return picture[0]
+    still = io.BytesIO()
+    image.convert("RGB").save(still, "PNG", optimize=True)
+    first = picture[0].replace(picture[1], base64.b64encode(still.getvalue()).decode())
+    name = f"animation-{hashlib.sha256(picture[1].encode()).hexdigest()[:8]}-{picture.start()}"
+    moving, stopped = (
+        image.replace("<img", f'<img class="{kind}"') for image, kind in ((picture[0], "moving"), (first, "still"))
+    )
+    box = f'<input type="checkbox" id="{name}"><label for="{name}">stop, or start</label>'
+    return f'<div class="animation">{box}<br>{moving}{stopped}</div>'
 
 
 def markdown_to_html(markdown: str) -> str:
