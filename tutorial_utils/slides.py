@@ -17,6 +17,9 @@ TAG = "slide"
 MOST = 30
 """Slides of a lesson."""
 
+POINTS = 4
+"""Points of a recap on one slide."""
+
 REVEAL = Path(__file__).parent / "vendored" / "reveal"
 SIZE = 1280, 720
 """Pixels of the screen that slides are made for; on another they are scaled."""
@@ -38,28 +41,44 @@ html, body, main {{ height: 100%; margin: 0; }}
 
 
 def deck(notebook: NotebookNode) -> NotebookNode:
-    """The slides of a lesson as a notebook of their own: its title, what is tagged, and its recap.
+    """The slides of a lesson as a notebook of their own: its question, what is tagged, and its recap.
 
     A picture's slide has the nearest heading above it and the beginning of the caption below it.
 
     Raises:
-        ValueError: there are more than `MOST`, or none.
+        ValueError: there are more than `MOST`, or nothing is tagged.
     """
-    cells, heading = [], ""
-    for at, cell in enumerate(notebook.cells):
-        if cell.cell_type == "markdown":
-            heading = (re.findall(r"^#+ +(.+)$", cell.source, re.MULTILINE) or [heading])[-1]
-        if TAG not in cell.metadata.get("tags", []):
-            continue
-        if cell.cell_type == "markdown":
-            shown = cell.source
-        else:
-            caption = _caption(notebook.cells[at + 1].source if at + 1 < len(notebook.cells) else "")
-            shown = "\n\n".join([f"## {heading}", *_pictures(cell), caption])
-        cells.append(new_markdown_cell(shown, metadata={"slideshow": {"slide_type": "slide"}}))
-    if not 1 <= len(cells) <= MOST:
-        raise ValueError(f"{len(cells)} cells are tagged {TAG!r}: 1 to {MOST} slides are what a class can follow.")
-    return new_notebook(cells=cells)
+    texts = [*(cell.source if cell.cell_type == "markdown" else "" for cell in notebook.cells), ""]
+    tagged = [at for at, cell in enumerate(notebook.cells) if TAG in cell.metadata.get("tags", [])]
+    slides = [_question(texts[0]), *(_slide(notebook.cells, texts, at) for at in tagged), *_recap(texts)]
+    slides = [text for text in slides if text]
+    if not tagged or len(slides) > MOST:
+        raise ValueError(
+            f"{len(tagged)} cells are tagged {TAG!r}, for {len(slides)} slides in all: "
+            f"1 to {MOST} are what a class can follow."
+        )
+    metadata = {"slideshow": {"slide_type": "slide"}}
+    return new_notebook(cells=[new_markdown_cell(text, metadata=metadata) for text in slides])
+
+
+def _question(opening: str) -> str:
+    """The lesson's title and its question, the first words in bold."""
+    heading, question = (re.search(pattern, opening, re.MULTILINE) for pattern in (r"^# .+$", r"^\*\*.+?\*\*$"))
+    return "\n\n".join(found[0] for found in (heading, question) if found)
+
+
+def _slide(cells: list[NotebookNode], texts: list[str], at: int) -> str:
+    if texts[at]:
+        return texts[at]
+    heading = next(found[-1] for text in texts[at::-1] if (found := re.findall(r"^#+ +(.+)$", text, re.MULTILINE)))
+    return "\n\n".join([f"## {heading}", *_pictures(cells[at]), _caption(texts[at + 1])])
+
+
+def _recap(texts: list[str]) -> list[str]:
+    """The points of the recap, on as many slides as they need."""
+    recap = next((text for text in texts if re.search(r"^## .*Recap$", text, re.MULTILINE)), "")
+    points = re.findall(r"^- .+$", recap.partition("Recap")[2].partition("\n## ")[0], re.MULTILINE)
+    return ["## Recap\n\n" + "\n".join(points[first : first + POINTS]) for first in range(0, len(points), POINTS)]
 
 
 def _pictures(cell: NotebookNode) -> list[str]:

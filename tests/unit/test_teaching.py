@@ -24,13 +24,14 @@ def tagged(cell):
 @pytest.fixture
 def lesson():
     cells = [
-        new_markdown_cell("# Lesson 1 · ViT inference"),
+        new_markdown_cell("# Lesson 1 · ViT inference\n\n**How can it?**\n\nMore **words**."),
         new_markdown_cell("## 2 · Patches\n\n### By hand\n\nTwo loops."),
         tagged(new_code_cell("show()", outputs=[picture("nine tiles in three rows")])),
         new_markdown_cell("*Nine tiles. Read them from left to right. And a third sentence.* More text."),
         tagged(new_markdown_cell("**Predict, then see.** How many, of $3^2$?")),
         new_code_cell('check_exercise("1.1", count_tokens)'),
         new_markdown_cell("## Nothing that the plan knows"),
+        new_markdown_cell("## 8 · Recap\n\n" + "\n".join(f"- point {number}" for number in range(6)) + "\n\n## Next"),
     ]
     return new_notebook(cells=cells)
 
@@ -55,7 +56,7 @@ def test_the_plan_stands_below_its_heading_and_wrong_answers_below_their_exercis
     assert re.match(r"> \*\*For the teacher\.\*\* Minutes: \d+ of 180, \d+ of 90, \d+ of 45\. ", under)
     wrong = texts[texts.index(lesson.cells[5].source) + 1]
     assert "| without cls | [CLS] is a token as well. |" in wrong
-    assert len(texts) == len(lesson.cells) + 2
+    assert len(texts) == len(lesson.cells) + 3  # the recap has a plan, too
 
 
 def test_what_may_be_skipped_is_said():
@@ -74,7 +75,8 @@ def page(lesson, tmp_path):
 
 
 def test_a_slide_has_a_heading_its_picture_and_two_sentences(page):
-    assert page.count("<section><section>") == 2
+    assert page.count("<section><section>") == 5  # the question first, the recap on two at the end
+    assert "How can it?" in page and "<strong>words" not in page and page.count("<li>point") == 6
     assert "By hand" in page and "nine tiles in three rows" in page
     assert "Read them from left to right." in page and "a third sentence" not in page
 
@@ -94,5 +96,5 @@ def test_slides_load_nothing_from_elsewhere(page):
 @pytest.mark.parametrize("count", [0, slides.MOST + 1])
 def test_too_many_slides_and_none_are_refused(count, tmp_path):
     many = new_notebook(cells=[tagged(new_markdown_cell(f"slide {number}")) for number in range(count)])
-    with pytest.raises(ValueError, match=f"{count} cells are tagged 'slide'"):
+    with pytest.raises(ValueError, match=f"{count} cells are tagged 'slide', for {count} slides"):
         slides.write_slides(many, tmp_path / "slides.html")
