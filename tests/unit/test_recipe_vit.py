@@ -10,7 +10,7 @@ from transformers import ViTConfig, ViTForImageClassification
 
 from tutorial_utils.recipes import vit
 from tutorial_utils.recipes.pictures import Pictures
-from tutorial_utils.recipes.training import hybrid_optimizers, load_state, save_state, warmup_cosine, write_csv
+from tutorial_utils.recipes.training import hybrid_optimizers, load_state, save_state, warmup_cosine
 from tutorial_utils.recipes.vit import EpochRun, Recipe, Split, augment, student_logits
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -293,11 +293,6 @@ def test_a_state_is_replaced_in_one_step(tmp_path):
         save_state(tmp_path / "deep" / "a.pt", {"x": lambda: None})
     assert torch.equal(load_state(tmp_path / "deep" / "a.pt")["x"], torch.ones(2))
     assert load_state(tmp_path / "none.pt") is None
-
-
-def test_a_table_is_written_with_a_header(tmp_path):
-    write_csv(tmp_path / "new" / "a.csv", [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25}])
-    assert (tmp_path / "new" / "a.csv").read_text() == "epoch,loss\n1,0.5\n2,0.25\n"
 
 
 def test_a_state_of_another_recipe_is_refused(tmp_path, monkeypatch):

@@ -49,6 +49,7 @@ from tutorial_utils.datasets.moving import (
 from tutorial_utils.measures.adherence import Footage, judge_videos, variety
 from tutorial_utils.measures.metrics import Judge, load_judge
 from tutorial_utils.recipes.pictures import command_of
+from tutorial_utils.recipes.reports import write_report
 from tutorial_utils.recipes.training import (
     Run,
     cached,
@@ -59,7 +60,6 @@ from tutorial_utils.recipes.training import (
     shortened,
     stratified_times,
     warmup_cosine,
-    write_report,
 )
 from tutorial_utils.recipes.vae import reconstruct
 from tutorial_utils.sampling.diffusion import STABLE_DIFFUSION, Settings, sample_seed

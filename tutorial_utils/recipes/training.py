@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import csv
-import json
 import logging
 import math
 import sys
@@ -389,32 +387,6 @@ def cached(path: Path, make: Callable[[], dict]) -> dict:
         state = make()
         save_state(path, state)
     return state
-
-
-def write_csv(path: Path, rows: Iterable[dict]) -> None:
-    """Write dictionaries with the same keys as a table with a header."""
-    rows = list(rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def write_report(out: Path, rows: Iterable[dict], metrics: dict, card: str) -> None:
-    """What lies beside every checkpoint: the log of the training, all measurements, and the model card."""
-    write_csv(out / "training.csv", rows)
-    (out / "metrics.json").write_text(json.dumps(without_infinity(metrics), indent=2, allow_nan=False) + "\n")
-    (out / "README.md").write_text(card, encoding="utf-8")
-
-
-def without_infinity(value: object) -> object:
-    """For JSON, which has no infinity: null where a number is infinite, at any depth; so no bound."""
-    if isinstance(value, dict):
-        return {key: without_infinity(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_infinity(one) for one in value]
-    return None if value == math.inf else value
 
 
 def minutes_of(rows: Iterable[dict]) -> float:

@@ -38,6 +38,7 @@ from tutorial_utils.measures.metrics import (
 )
 from tutorial_utils.networks.uvit import UViT, load_uvit
 from tutorial_utils.recipes.pictures import Pictures
+from tutorial_utils.recipes.reports import write_report
 from tutorial_utils.recipes.training import (
     Loss,
     Run,
@@ -51,7 +52,6 @@ from tutorial_utils.recipes.training import (
     shortened,
     stratified_times,
     warmup_cosine,
-    write_report,
 )
 from tutorial_utils.sampling import by_class
 from tutorial_utils.sampling.by_class import SETTINGS

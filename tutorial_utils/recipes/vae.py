@@ -30,6 +30,7 @@ from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from tutorial_utils.datasets.garments import COLOURS, SIDE, SPRITE, hue, place, stills, tint
 from tutorial_utils.recipes.pictures import Pictures
+from tutorial_utils.recipes.reports import write_report
 from tutorial_utils.recipes.training import (
     Run,
     command,
@@ -37,7 +38,6 @@ from tutorial_utils.recipes.training import (
     minutes_of,
     shortened,
     warmup_cosine,
-    write_report,
 )
 
 SCALING_FACTOR = 0.18215

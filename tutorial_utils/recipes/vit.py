@@ -33,6 +33,7 @@ from tutorial_utils.datasets.names import Names
 from tutorial_utils.measures.intervals import Rate
 from tutorial_utils.progress import bar
 from tutorial_utils.recipes.pictures import Pictures
+from tutorial_utils.recipes.reports import write_report
 from tutorial_utils.recipes.training import (
     Run,
     command,
@@ -41,7 +42,6 @@ from tutorial_utils.recipes.training import (
     shortened,
     warmup_cosine,
     words_for,
-    write_report,
 )
 
 log = logging.getLogger("recipes.vit")

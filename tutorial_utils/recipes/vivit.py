@@ -32,7 +32,8 @@ from tutorial_utils.datasets.axes import find_axes
 from tutorial_utils.datasets.organmnist3d import Volumes, synthetic_organs
 from tutorial_utils.definitions import definitions
 from tutorial_utils.measures.intervals import Rate
-from tutorial_utils.recipes.training import cached, command, minutes_of, words_for, write_report
+from tutorial_utils.recipes.reports import write_report
+from tutorial_utils.recipes.training import cached, command, minutes_of, words_for
 
 log = logging.getLogger("recipes.vivit")
 
