@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+Item = TypeVar("Item")
 
 
 @contextlib.contextmanager
@@ -26,3 +29,12 @@ def bar(title: str, unit: str, shown: bool = True, done: int = 0) -> Iterator[Ca
     with Progress(*columns, TextColumn("left:"), TimeRemainingColumn(), disable=not shown) as progress:
         task = progress.add_task(title, total=None, completed=done)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def each(items: Sequence[Item], title: str, unit: str) -> Iterator[Item]:
+    """The items one after the other, under a progress bar: one is done when the next is asked for."""
+    with bar(title, unit) as progress:
+        for done, item in enumerate(items):
+            progress(done, len(items))
+            yield item
+        progress(len(items), len(items))

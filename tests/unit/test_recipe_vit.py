@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import ViTConfig, ViTForImageClassification
 
-from tutorial_utils.recipes import vit
+from tutorial_utils.recipes import training, vit
 from tutorial_utils.recipes.pictures import Pictures
 from tutorial_utils.recipes.training import hybrid_optimizers, load_state, save_state, warmup_cosine
 from tutorial_utils.recipes.vit import EpochRun, Recipe, Split, augment, student_logits
@@ -103,13 +103,23 @@ def test_the_seed_decides_what_is_held_out(sixty_images):
     assert held[0] == held[1] != held[2]
 
 
-def test_of_few_images_a_fifth_is_held_out_and_the_others_are_repeated(sixty_images):
+def test_of_few_images_a_fifth_is_held_out(sixty_images):
     fit, held_out = vit.load_splits(Recipe(), sixty_images)
     assert (len(fit.labels), len(held_out.labels)) == (48, 12)
-    again = fit.repeated(100)
-    numbers = again.images[:, 0, 0, 0]
-    assert numbers.bincount(minlength=60).unique().tolist() == [0, 3] and torch.equal(again.labels, numbers % 10)
-    assert len(fit.repeated(48).labels) == 48
+
+
+@pytest.mark.parametrize(("count", "times"), [(48, 3), (100, 1), (101, 1)])
+def test_an_epoch_takes_images_in_its_own_order_and_few_ones_again_and_again(count, times):
+    orders = [vit.order_of(epoch, count, Recipe(epoch=100)) for epoch in (0, 0, 1)]
+    assert all(order.bincount(minlength=count).tolist() == [times] * count for order in orders)
+    assert torch.equal(orders[0], orders[1]) and not torch.equal(orders[0], orders[2])
+
+
+@pytest.mark.parametrize("share", [1.0, 0.3, 0.1, 0.01, 1e-9])
+def test_a_share_is_one_of_all_images_that_are_seen_even_where_it_is_less_than_an_epoch(share):
+    short = Recipe().shortened(share)
+    assert short.length == pytest.approx(share * Recipe().length, rel=0.01) or short.epoch == short.batch_size
+    assert short.epochs >= 1 <= short.refine_epochs and short.epoch <= Recipe.epoch
 
 
 def test_training_images_are_what_the_saved_processor_makes_of_them():
@@ -204,7 +214,7 @@ def test_the_learning_rate_needs_no_warm_up_and_stays_at_zero_after_the_end():
     assert warmup_cosine(150, 100, 10) == pytest.approx(0.0, abs=1e-12)
 
 
-RECIPE = Recipe(batch_size=8, warmup_epochs=0.5, ema_decay=0.9)
+RECIPE = Recipe(epoch=26, batch_size=8, warmup_epochs=0.5, ema_decay=0.9)
 DATA = Split(
     torch.randint(0, 256, (26, 1, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)),
     torch.arange(26) % 10,
@@ -231,17 +241,17 @@ def tiny_convolution() -> tuple[nn.Module, list]:
 
 
 def train(build, logits_of, work, seed: int, stop_before: int | None = None) -> EpochRun:
-    """Train three epochs from a seed, as far as `stop_before`, where the power fails."""
+    """Train three epochs of three steps from a seed, as far as the step `stop_before`, where the power fails."""
     torch.manual_seed(seed)
     model, optimizers = build()
     run = EpochRun("tiny", model, optimizers, 1e-2, 3, RECIPE, work)
 
-    def loss_of(model, x, y, epoch):
-        if epoch == stop_before:
+    def loss_of(model, x, y):
+        if run.step == stop_before:
             raise KeyboardInterrupt
         return F.cross_entropy(logits_of(model, x), y)
 
-    run.fit_epochs(DATA, DATA, loss_of, logits_of, CPU)
+    run.fit_epochs(DATA, DATA, lambda epoch: loss_of, logits_of)
     return run
 
 
@@ -251,24 +261,47 @@ NETWORKS = {
 }
 
 
+@pytest.mark.parametrize(("every", "cut", "kept"), [(60, 4, 3), (0, 4, 4), (0, 1, 1), (0, 3, 3), (0, 8, 8)])
 @pytest.mark.parametrize(("build", "logits_of"), NETWORKS.values(), ids=NETWORKS)
-def test_a_run_resumed_after_one_epoch_ends_as_an_uninterrupted_one(tmp_path, build, logits_of):
+def test_a_run_resumed_after_or_in_an_epoch_ends_exactly_as_an_uninterrupted_one(
+    tmp_path, monkeypatch, build, logits_of, every, cut, kept
+):
+    """It is saved after each epoch, and every `every` seconds."""
     whole = train(build, logits_of, tmp_path / "whole", seed=0)
+    monkeypatch.setattr(training, "SAVED_EVERY", every)
     with pytest.raises(KeyboardInterrupt):
-        train(build, logits_of, tmp_path / "cut", seed=0, stop_before=1)
-    assert len(load_state(tmp_path / "cut" / "tiny.pt")["rows"]) == 1
+        train(build, logits_of, tmp_path / "cut", seed=0, stop_before=cut)
+    assert load_state(tmp_path / "cut" / "tiny.pt")["step"] == kept
     resumed = train(build, logits_of, tmp_path / "cut", seed=99)  # another start, which the state replaces
 
-    for name, value in whole.model.state_dict().items():
-        torch.testing.assert_close(
-            resumed.model.state_dict()[name], value, msg=lambda text, name=name: f"{name}: {text}"
-        )
-    for name, value in whole.average.state_dict().items():
-        torch.testing.assert_close(resumed.average.state_dict()[name], value)
-    assert [row["epoch"] for row in resumed.rows] == [1, 2, 3]
-    for row, other in zip(whole.rows, resumed.rows, strict=True):
-        assert row["train_loss"] == pytest.approx(other["train_loss"], abs=1e-4)
+    for part in ("model", "average"):
+        expected = getattr(whole, part).state_dict()
+        for name, value in getattr(resumed, part).state_dict().items():
+            assert torch.equal(value, expected[name]), f"{part}: {name}"
+    assert [row["epoch"] for row in resumed.epoch_rows] == [1, 2, 3]
+    for row, other in zip(whole.epoch_rows, resumed.epoch_rows, strict=True):
+        assert row | {"seconds": 0} == other | {"seconds": 0} and row["network"] == "tiny"
     assert whole.best["held_out_accuracy"] == resumed.best["held_out_accuracy"]
+
+
+def test_each_epoch_takes_every_image_once_and_the_loss_of_its_kind(tmp_path):
+    """Of 26 images three batches of 8; the last epoch has another loss."""
+    model, optimizers = tiny_convolution()
+    run, seen = EpochRun("tiny", model, optimizers, 1e-2, 3, RECIPE, tmp_path), {"first": [], "last": []}
+
+    def watched(kind):
+        def loss_of(model, x, y):
+            seen[kind] += y.tolist()
+            return F.cross_entropy(model(x), y)
+
+        return loss_of
+
+    first, last = watched("first"), watched("last")
+    data = Split(DATA.images, torch.arange(26) % 10)
+    run.fit_epochs(data, DATA, lambda epoch: last if epoch == 2 else first, lambda model, x: model(x))
+    assert (len(seen["first"]), len(seen["last"])) == (48, 24)
+    for epoch, labels in enumerate((seen["first"][:24], seen["first"][24:], seen["last"])):
+        assert labels == data.labels[vit.order_of(epoch, 26, RECIPE)[:24]].tolist()
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path):

@@ -179,7 +179,7 @@ def test_a_training_that_cannot_be_is_refused_in_a_line_and_nothing_is_lost(trai
 
 
 TINY = {
-    "vit": VitRecipe(batch_size=16, teacher_epochs=10, epochs=20, whole_epochs=10, refine_epochs=10),
+    "vit": VitRecipe(epoch=32, batch_size=16, teacher_epochs=10, epochs=20, whole_epochs=10, refine_epochs=10),
     "vae": VaeRecipe(widths=(4, 4, 4, 4), steps=40, tinted_steps=10, grey_stills=2, tinted_stills=2, frames=4),
     "uvit": UvitRecipe(embed_dim=32, num_heads=2, depth=2, steps=40, batch_size=8),
     "latte": LatteRecipe(
@@ -194,7 +194,6 @@ def tiny(monkeypatch):
     """The recipes with little to do, and little to learn from if they take garments."""
     for module in (vit, vae, uvit, latte):
         monkeypatch.setattr(module, "Recipe", partial(lambda name: TINY[name], module.__name__.split(".")[-1]))
-    monkeypatch.setattr(vit, "EPOCH", 32)
     monkeypatch.setattr(uvit, "SAMPLES", 20)
     monkeypatch.setattr(latte, "judge_clips", partial(latte.judge_clips, count=4))
     monkeypatch.setattr(latte, "judge_partial", partial(latte.judge_partial, count=2))

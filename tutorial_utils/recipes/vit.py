@@ -9,16 +9,16 @@ https://arxiv.org/abs/2208.07220), which makes an epoch almost twice as fast; in
 
     python -m tutorial_utils train vit
 
-The run resumes from the last whole epoch found in `--work`. The best epoch is chosen on 5,000 images held
-out from the training set; the test set is read once, at the end.
+The run resumes from the state found in `--work`. The best epoch is chosen on 5,000 images held out from the training
+set; the test set is read once, at the end.
 """
 
 from __future__ import annotations
 
-import copy
-import logging
-import time
-from dataclasses import asdict, dataclass
+import functools
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,10 +31,11 @@ from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 from tutorial_utils.datasets.fashion_mnist import FASHION_CLASSES
 from tutorial_utils.datasets.names import Names
 from tutorial_utils.measures.intervals import Rate
-from tutorial_utils.progress import bar
+from tutorial_utils.progress import each
 from tutorial_utils.recipes.pictures import Pictures
 from tutorial_utils.recipes.reports import write_report
 from tutorial_utils.recipes.training import (
+    Loss,
     Run,
     command,
     hybrid_optimizers,
@@ -44,18 +45,20 @@ from tutorial_utils.recipes.training import (
     words_for,
 )
 
-log = logging.getLogger("recipes.vit")
-
-EPOCH = 55_000
-"""Images in an epoch: the course's own to fit. Fewer are repeated, each time in another view."""
+BatchLoss = Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]
+"""What is minimised over a batch: ``loss_of(model, x, y)``."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Every choice of the recipe. Rates are peak values of a warm-up and half-cosine schedule."""
+    """Every choice of the recipe. Rates are peak values of a warm-up and half-cosine schedule.
+
+    An `epoch` has as many images as the course has to fit; fewer are repeated in it, each time in another view.
+    """
 
     seed: int = 0
     held_out: int = 5_000
+    epoch: int = 55_000
     batch_size: int = 128
     warmup_epochs: float = 0.5
     teacher_epochs: int = 10
@@ -72,6 +75,17 @@ class Recipe:
     temperature: float = 2.0
     ema_decay: float = 0.998
 
+    @property
+    def length(self) -> int:
+        """Images that the networks see, one after the other."""
+        return self.epoch * (self.teacher_epochs + self.epochs + self.refine_epochs)
+
+    def shortened(self, share: float) -> Recipe:
+        """A share of it, as `training.shortened` has it. Where that rounds epochs up, they have fewer images."""
+        short = shortened(self, share)
+        images = round(short.epoch * min(1, share * self.length / short.length))
+        return replace(short, epoch=max(short.batch_size, images))
+
 
 @dataclass
 class Split:
@@ -79,11 +93,6 @@ class Split:
 
     images: torch.Tensor
     labels: torch.Tensor
-
-    def repeated(self, count: int) -> Split:
-        """The same again and again, until there are `count` or more."""
-        times = -(-count // len(self.labels))
-        return Split(self.images.repeat(times, 1, 1, 1), self.labels.repeat(times))
 
 
 def student_config(names: Names = FASHION_CLASSES) -> ViTConfig:
@@ -222,6 +231,12 @@ def accuracy(logits_of, data: Split, device: torch.device, batch_size: int = 500
     return right / len(data.labels)
 
 
+def order_of(epoch: int, count: int, recipe: Recipe) -> torch.Tensor:
+    """Indices of an epoch's images among `count`, at least so many as it has: shuffled, and repeated equally often."""
+    times = -(-recipe.epoch // count)
+    return torch.randperm(times * count, generator=torch.Generator().manual_seed(recipe.seed * 1_000 + epoch)) % count
+
+
 class EpochRun(Run):
     """A run with one row of the log per epoch, which remembers the epoch that was best on the held-out images."""
 
@@ -229,38 +244,53 @@ class EpochRun(Run):
         self, name: str, model: nn.Module, optimizers, peak_lr: float, epochs: int, recipe: Recipe, work: Path
     ):
         super().__init__(work / f"{name}.pt", model, optimizers, recipe)
-        self.name, self.peak_lr, self.epochs = name, peak_lr, epochs
+        self.peak_lr, self.epochs = peak_lr, epochs
         self.best = self.best or {"held_out_accuracy": 0.0, "weights": None}
 
-    def fit_epochs(self, data: Split, held_out: Split, loss_of, logits_of, device: torch.device) -> None:
-        """Train the epochs that are left. `loss_of(model, x, y, epoch)` and `logits_of(model, x)` are the caller's."""
-        steps = len(data.labels) // self.recipe.batch_size
-        warmup = int(self.recipe.warmup_epochs * steps)
-        with bar(self.name, "steps", done=len(self.rows) * steps) as progress:
-            for epoch in range(len(self.rows), self.epochs):
-                torch.manual_seed(self.recipe.seed * 1_000 + epoch)
-                started, total = time.perf_counter(), 0.0
-                self.model.train()
-                order = torch.randperm(len(data.labels))[: steps * self.recipe.batch_size]
-                for step, batch in enumerate(order.split(self.recipe.batch_size), epoch * steps):
-                    rate = self.peak_lr * warmup_cosine(step, self.epochs * steps, warmup)
-                    x = normalise(data.images[batch].to(device))
-                    loss = loss_of(self.model, x, data.labels[batch].to(device), epoch)
-                    self.descend(loss, rate)
-                    total += loss.item()
-                    progress(step + 1, self.epochs * steps)
-                self._finish_epoch(epoch, total / steps, held_out, logits_of, device, time.perf_counter() - started)
+    @property
+    def epoch_rows(self) -> list[dict]:
+        """The log, with the network's name and the number of the epoch in each row."""
+        rows = [{key: value for key, value in row.items() if key != "step"} for row in self.rows]
+        return [{"network": self.path.stem, "epoch": epoch} | row for epoch, row in enumerate(rows, 1)]
 
-    def _finish_epoch(self, epoch, loss, held_out, logits_of, device, seconds) -> None:
-        self.average.eval()
-        score = accuracy(lambda x: logits_of(self.average, x), held_out, device)
+    def fit_epochs(self, data: Split, held_out: Split, loss_in: Callable[[int], BatchLoss], logits_of) -> None:
+        """Take the steps that are left.
+
+        Args:
+            loss_in: what an epoch minimises; one function for all epochs of a kind.
+            logits_of: ``logits_of(model, x)``, for the accuracy on the held-out images.
+        """
+        size, count = self.recipe.batch_size, len(data.labels)
+        steps = self.recipe.epoch // size
+        images, labels = data.images.to(self.device), data.labels.to(self.device)
+        batch = torch.empty(size, dtype=torch.int64, device=self.device)  # in one place: see `Repeated`
+        order = functools.lru_cache(maxsize=1)(lambda epoch: order_of(epoch, count, self.recipe))
+
+        @functools.cache
+        def on_batch(loss_of: BatchLoss) -> Loss:
+            return lambda model: loss_of(model, normalise(images[batch]), labels[batch])
+
+        def loss_at(step: int) -> Loss:
+            epoch, place = divmod(step, steps)
+            batch.copy_(order(epoch)[place * size : (place + 1) * size])
+            return on_batch(loss_in(epoch))
+
+        self.fit(
+            self.epochs * steps,
+            rate_at=lambda step: (
+                self.peak_lr * warmup_cosine(step, self.epochs * steps, int(self.recipe.warmup_epochs * steps))
+            ),
+            loss_at=loss_at,
+            measure=lambda average: self._measure(average, held_out, logits_of),
+            every=steps,
+        )
+
+    def _measure(self, average: nn.Module, held_out: Split, logits_of) -> dict:
+        score = accuracy(lambda x: logits_of(average, x), held_out, self.device)
         if score >= self.best["held_out_accuracy"]:
-            weights = copy.deepcopy(self.average.state_dict())
+            weights = {name: weight.clone() for name, weight in average.state_dict().items()}
             self.best = {"held_out_accuracy": score, "weights": weights}
-        row = {"network": self.name, "epoch": epoch + 1, "train_loss": round(loss, 5), "held_out_accuracy": score}
-        self.rows.append(row | {"seconds": round(seconds, 1)})
-        self.save()
-        log.info("%s", self.rows[-1])
+        return {"held_out_accuracy": score}
 
 
 def train_teacher(
@@ -272,10 +302,10 @@ def train_teacher(
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.teacher_lr, weight_decay=0.05)
     run = EpochRun("teacher", model, [optimizer], recipe.teacher_lr, recipe.teacher_epochs, recipe, work)
 
-    def loss_of(model, x, y, epoch):
+    def loss_of(model, x, y):
         return F.cross_entropy(model(augment(x)), y, label_smoothing=0.05)
 
-    run.fit_epochs(fit, held_out, loss_of, lambda model, x: model(x), device)
+    run.fit_epochs(fit, held_out, lambda epoch: loss_of, lambda model, x: model(x))
     return run
 
 
@@ -288,13 +318,14 @@ def train_student(
     optimizers = hybrid_optimizers(model, recipe.lr, recipe.weight_decay)
     run = EpochRun("student", model, optimizers, recipe.lr, recipe.epochs, recipe, work)
 
-    def loss_of(model, x, y, epoch):
-        whole = epoch >= recipe.epochs - recipe.whole_epochs  # at the end, what it will see in use
+    def loss_of(whole, model, x, y):
         x = augment(x, erase=not whole)
         logits = student_logits(model, x, 1.0 if whole else recipe.patch_keep)
         return distillation_loss(logits, y, teacher(x), recipe.distill_weight, recipe.temperature)
 
-    run.fit_epochs(fit, held_out, loss_of, student_logits, device)
+    part, whole = partial(loss_of, False), partial(loss_of, True)  # at the end, what it will see in use
+    first_whole = recipe.epochs - recipe.whole_epochs
+    run.fit_epochs(fit, held_out, lambda epoch: whole if epoch >= first_whole else part, student_logits)
     return run
 
 
@@ -311,12 +342,12 @@ def refine_student(
     optimizers = hybrid_optimizers(model, recipe.refine_lr, recipe.weight_decay)
     run = EpochRun("refined", model, optimizers, recipe.refine_lr, recipe.refine_epochs, recipe, work)
 
-    def loss_of(model, x, y, epoch):
+    def loss_of(model, x, y):
         x = augment(x, erase=False)
         weight = recipe.refine_distill_weight
         return distillation_loss(student_logits(model, x), y, teacher(x), weight, recipe.temperature)
 
-    run.fit_epochs(fit, held_out, loss_of, student_logits, device)
+    run.fit_epochs(fit, held_out, lambda epoch: loss_of, student_logits)
     return run
 
 
@@ -335,7 +366,7 @@ def judge(folder: Path, pictures: Pictures) -> dict:
     model = ViTForImageClassification.from_pretrained(folder).eval()
     processor = ViTImageProcessor.from_pretrained(folder)
     grey, labels = pictures.test
-    batches = [processor(as_rgb(batch), return_tensors="pt") for batch in grey.split(500)]
+    batches = (processor(as_rgb(batch), return_tensors="pt") for batch in each(grey.split(500), "judging", "batches"))
     predicted = torch.cat([model(**batch).logits.argmax(1) for batch in batches])
     counts = confusion_matrix(labels.numpy(), predicted.numpy(), labels=range(len(pictures.names)))
     return {
@@ -428,7 +459,7 @@ def card(metrics: dict, epochs: int, pictures: Pictures, share: float, device: t
         held_out=metrics["held_out"],
         teacher=metrics["teacher_held_out_accuracy"],
         epochs=epochs,
-        epoch=metrics["epoch"],
+        epoch=recipe["epoch"],
         tested=tested,
         low=low,
         high=high,
@@ -443,12 +474,10 @@ def card(metrics: dict, epochs: int, pictures: Pictures, share: float, device: t
 
 def main(out: Path, work: Path, device: torch.device, pictures: Pictures | None = None, share: float = 1.0) -> None:
     """Train ViT-mini."""
-    pictures, recipe = pictures or Pictures.of_garments(), shortened(Recipe(), share)
+    pictures, recipe = pictures or Pictures.of_garments(), Recipe().shortened(share)
     names = pictures.names
     fit, held_out = load_splits(recipe, pictures)
     counts = {"fitted": len(fit.labels), "held_out": len(held_out.labels)}
-    fit = fit.repeated(EPOCH)
-    counts["epoch"] = len(fit.labels)
     teacher = train_teacher(recipe, names, fit, held_out, work, device)
     counts["teacher_held_out_accuracy"] = teacher.best["held_out_accuracy"]
     network = build_teacher(len(names)).to(device, memory_format=torch.channels_last).eval()
@@ -457,7 +486,8 @@ def main(out: Path, work: Path, device: torch.device, pictures: Pictures | None 
     student = train_student(recipe, names, network, fit, held_out, work, device)
     refined = refine_student(recipe, student, network, fit, held_out, work, device)
     best = max(student, refined, key=lambda run: run.best["held_out_accuracy"])
-    export(best, teacher.rows + student.rows + refined.rows, counts, pictures, share, out, device)
+    rows = [row for run in (teacher, student, refined) for row in run.epoch_rows]
+    export(best, rows, counts, pictures, share, out, device)
 
 
 if __name__ == "__main__":
