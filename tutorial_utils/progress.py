@@ -9,9 +9,13 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 
+_shown: list[str] = []
+"""The title of the bar that is on the terminal, if one is."""
+
+
 @contextlib.contextmanager
 def bar(title: str, unit: str, shown: bool = True, done: int = 0) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar, moved by a function of what is done and the total.
+    """A progress bar, moved by a function of what is done and the total. One within another is not shown.
 
     Args:
         done: what an earlier run has done; the time that is left is estimated without it.
@@ -26,9 +30,14 @@ def bar(title: str, unit: str, shown: bool = True, done: int = 0) -> Iterator[Ca
     )
 
     columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeElapsedColumn())
-    with Progress(*columns, TextColumn("left:"), TimeRemainingColumn(), disable=not shown) as progress:
+    columns += (TextColumn("left:"), TimeRemainingColumn())
+    with Progress(*columns, disable=not shown or bool(_shown)) as progress:
         task = progress.add_task(title, total=None, completed=done)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+        _shown.append(title)
+        try:
+            yield lambda done, total: progress.update(task, completed=done, total=total)
+        finally:
+            _shown.pop()
 
 
 def each(items: Sequence[Item], title: str, unit: str) -> Iterator[Item]:

@@ -45,7 +45,7 @@ WITHOUT = {
     "it runs the lessons' cells, which have tests of their own": ["definitions", "execution.client_for"],
     "it is tried with what calls it": [
         "figures.alt",
-        "progress.bar",
+        "progress",
         "require.unreadable",
         "sampling.sampler.Sampler.fill",
     ],

@@ -208,6 +208,14 @@ LOADED = {
 }
 
 
+SHOWN = {
+    "vit": ["reading", "teacher", "student", "refined", "judging"],
+    "vae": ["reading", "vae", "encoding", "reconstructing"],
+    "uvit": ["reading", "encoding", "uvit", "sampling", "decoding"],
+}
+"""The progress bars of all that may take a while."""
+
+
 @pytest.mark.parametrize("recipe", LOADED)
 def test_a_network_is_trained_on_own_pictures_and_its_card_says_so(train, tiny, bars, tmp_path, recipe):
     status, out, err = train(recipe, "--images", bars, "--share", "0.1")
@@ -224,6 +232,7 @@ def test_a_network_is_trained_on_own_pictures_and_its_card_says_so(train, tiny, 
     assert [word for word in others if word in card] == []
     assert str(tmp_path) not in card and "{" not in card
     assert card.split("# ", 1)[1].splitlines()[-1] in out  # it is shown
+    assert [title for title in SHOWN[recipe] if f"{title} ━" not in out] == []
     taken = json.loads((folder / "metrics.json").read_text())["recipe"]
     assert {"vit": ("epochs", 2), "vae": ("steps", 4), "uvit": ("steps", 4)}[recipe] in taken.items()
     assert (folder / "samples.png").exists() == (recipe == "uvit")

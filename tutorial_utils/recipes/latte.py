@@ -21,6 +21,7 @@ The run resumes from the state found in `--work`. It sees training images in tra
 from __future__ import annotations
 
 import functools
+import itertools
 import string
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -48,6 +49,7 @@ from tutorial_utils.datasets.moving import (
 )
 from tutorial_utils.measures.adherence import Footage, judge_videos, variety
 from tutorial_utils.measures.metrics import Judge, load_judge
+from tutorial_utils.progress import each
 from tutorial_utils.recipes.pictures import command_of
 from tutorial_utils.recipes.reports import write_report
 from tutorial_utils.recipes.training import (
@@ -292,7 +294,7 @@ def encode_clips(vae: AutoencoderKL, count: int, source: torch.Generator, batch_
     scenes = draw_scenes(count, source, held_out=False)
     sprites = choose_sprites(labels, scenes, source)
     latents = torch.empty(count, FRAMES, 4, 8, 8, dtype=torch.float16)
-    for chosen in torch.arange(count).split(batch_size):
+    for chosen in each(torch.arange(count).split(batch_size), "encoding", "batches"):
         frames = render(grey[sprites[chosen]].to(vae.device), scenes[chosen], source).flatten(0, 1) * 2 - 1
         means = vae.encode(frames.contiguous(memory_format=torch.channels_last)).latent_dist.mode()
         latents[chosen] = (means * vae.config.scaling_factor).unflatten(0, (len(chosen), FRAMES)).half().cpu()
@@ -475,7 +477,8 @@ def judge_clips(clips: Clips, count: int = 200) -> dict[str, dict[str, dict[str,
     """
     judge, source = load_judge(), torch.Generator().manual_seed(2)
     asked = {"seen": (False, "en"), "held_out": (True, "en"), "seen_zh": (False, "zh"), "held_out_zh": (True, "zh")}
-    found = {name: look(judge, *generate(clips, count, *kind)) for name, kind in asked.items()}
+    kinds = each([*asked.items()], "sampling", "kinds of sentences")
+    found = {name: look(judge, *generate(clips, count, *kind)) for name, kind in kinds}
     grey, labels = fashion_mnist_tensors("test")
     scenes = draw_scenes(count, source, held_out=False)
     drawn = render(grey[choose_sprites(labels, scenes, source)], scenes, source)
@@ -500,16 +503,16 @@ def judge_partial(clips: Clips, count: int = 50) -> dict[str, dict[str, float]]:
     included, and how varied the rest is, see `variety`.
     """
     judge, found = load_judge(), {}
-    for language in LANGUAGES:
-        for said in sorted({form for form in FORMS if form != SAID}):
-            videos, asked = generate(clips, count, False, language, said)
-            seen = Footage(videos).scenes(judge)
-            found[" ".join((language, *said))] = {
-                name: (getattr(seen, name) == getattr(asked, name)).float().mean().item()
-                if name in ("garment", *said)
-                else variety(getattr(seen, name), SIZES[name])
-                for name in SIZES
-            }
+    forms = [*itertools.product(LANGUAGES, sorted({form for form in FORMS if form != SAID}))]
+    for language, said in each(forms, "sampling", "kinds of open sentences"):
+        videos, asked = generate(clips, count, False, language, said)
+        seen = Footage(videos).scenes(judge)
+        found[" ".join((language, *said))] = {
+            name: (getattr(seen, name) == getattr(asked, name)).float().mean().item()
+            if name in ("garment", *said)
+            else variety(getattr(seen, name), SIZES[name])
+            for name in SIZES
+        }
     return found
 
 

@@ -37,6 +37,7 @@ from tutorial_utils.measures.metrics import (
     spread,
 )
 from tutorial_utils.networks.uvit import UViT, load_uvit
+from tutorial_utils.progress import each
 from tutorial_utils.recipes.pictures import Pictures
 from tutorial_utils.recipes.reports import write_report
 from tutorial_utils.recipes.training import (
@@ -100,7 +101,7 @@ def build(recipe: Recipe, classes: int = len(FASHION_CLASSES)) -> UViT:
 @torch.no_grad()
 def encode(vae: AutoencoderKL, grey: Tensor, batch_size: int = 200) -> Tensor:
     """Latents (N, 4, 8, 8), the posterior's means, of grey sprites (N, 1, 28, 28) in [0, 1] as stills."""
-    batches = (stills(batch) * 2 - 1 for batch in grey.split(batch_size))
+    batches = (stills(batch) * 2 - 1 for batch in each(grey.split(batch_size), "encoding", "batches"))
     means = [
         vae.encode(x.to(vae.device, memory_format=torch.channels_last)).latent_dist.mode().float() for x in batches
     ]
@@ -173,8 +174,18 @@ def garments(
     sampler: Sampler, count: int, settings: Settings = SETTINGS["mini"], classes: int = len(FASHION_CLASSES)
 ) -> tuple[Tensor, Tensor]:
     """`count` images (N, 3, 64, 64), as many of each class, and their labels."""
-    labels = torch.arange(count) % classes
-    return sampler.samples(labels, [sample_seed(0, k) for k in range(count)], settings), labels
+    labels, batches = torch.arange(count) % classes, torch.arange(count).split(sampler.batch_size)
+    seeds = [[sample_seed(0, k) for k in batch.tolist()] for batch in batches]
+    made = [
+        sampler.samples(labels[batch], own, settings)
+        for batch, own in each([*zip(batches, seeds, strict=True)], "sampling", "batches")
+    ]
+    return torch.cat(made), labels
+
+
+def decoded(sampler: Sampler, latents: Tensor) -> Tensor:
+    """Images (N, 3, 64, 64) of latents (N, 4, 8, 8)."""
+    return torch.cat([sampler.decode(batch) for batch in each(latents.split(200), "decoding", "batches")])
 
 
 # --- What ships ---------------------------------------------------------------------------------------------------
@@ -247,7 +258,7 @@ def judge_samples(network: UViT, vae: AutoencoderKL, pictures: Pictures) -> dict
     sampler = by_class.sampler(network, vae)
     count = min(500, SAMPLES) if pictures.folder else SAMPLES  # a median needs fewer than a Fréchet distance
     images, wanted = garments(sampler, count, classes=len(pictures.names))
-    through = sampler.decode(encode(vae, test_grey))
+    through = decoded(sampler, encode(vae, test_grey))
     return {
         "samples": count,
         "vae_psnr": peak_signal_noise_ratio(through, stills(test_grey), data_range=1.0).item(),
@@ -269,20 +280,21 @@ def judge_garments(sampler: Sampler, latents: Tensor, images: Tensor, pictures: 
     unguided, wanted = garments(sampler, count, replace(SETTINGS["mini"], guidance_scale=1.0))
     sets = {
         "floor": stills(grey[:count]),
-        "vae": sampler.decode(latents[:count]),
+        "vae": decoded(sampler, latents[:count]),
         "generated": images,
         "unguided": unguided,
-        "gaussian": sampler.decode(gaussian_latents(latents, labels, wanted)),
+        "gaussian": decoded(sampler, gaussian_latents(latents, labels, wanted)),
     }
-    return {
-        "class_agreement": class_agreement(judge, images, wanted),
-        "unguided_class_agreement": class_agreement(judge, unguided, wanted),
-        "test_class_agreement": class_agreement(judge, test, test_labels),
-        "frechet_distance": frechet_distances(judge, sets, test),
-        "spread": spread(judge.features(images), wanted),
-        "unguided_spread": spread(judge.features(unguided), wanted),
-        "test_spread": spread(judge.features(test), test_labels),
+    measures = {
+        "class_agreement": lambda: class_agreement(judge, images, wanted),
+        "unguided_class_agreement": lambda: class_agreement(judge, unguided, wanted),
+        "test_class_agreement": lambda: class_agreement(judge, test, test_labels),
+        "frechet_distance": lambda: frechet_distances(judge, sets, test),
+        "spread": lambda: spread(judge.features(images), wanted),
+        "unguided_spread": lambda: spread(judge.features(unguided), wanted),
+        "test_spread": lambda: spread(judge.features(test), test_labels),
     }
+    return {name: measures[name]() for name in each([*measures], "judging", "measures")}
 
 
 def gaussian_latents(latents: Tensor, labels: Tensor, wanted: Tensor) -> Tensor:

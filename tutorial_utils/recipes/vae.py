@@ -29,6 +29,7 @@ from torch import nn
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from tutorial_utils.datasets.garments import COLOURS, SIDE, SPRITE, hue, place, stills, tint
+from tutorial_utils.progress import each
 from tutorial_utils.recipes.pictures import Pictures
 from tutorial_utils.recipes.reports import write_report
 from tutorial_utils.recipes.training import (
@@ -138,16 +139,17 @@ def loss_of(vae: AutoencoderKL, x: torch.Tensor, recipe: Recipe) -> torch.Tensor
     posterior = vae.encode(x).latent_dist
     error = vae.decode(posterior.sample()).sample.float() - x
     colour = error - error.mean(1, keepdim=True)
-    each = (error.square() + recipe.colour_weight * colour.square()).mean((1, 2, 3))
+    errors = (error.square() + recipe.colour_weight * colour.square()).mean((1, 2, 3))
     hue = colour.mean((2, 3)).square().mean(1)
     divergence = posterior.kl().mean() / posterior.mean[0].numel()
-    return (weights * each + recipe.hue_weight * hue).mean() + recipe.kl_weight * divergence
+    return (weights * errors + recipe.hue_weight * hue).mean() + recipe.kl_weight * divergence
 
 
 @torch.no_grad()
 def reconstruct(vae: AutoencoderKL, images: torch.Tensor, batch_size: int = 100) -> torch.Tensor:
     """Images (N, 3, 64, 64) in [0, 1] through the VAE and back, by the mean of the posterior; clipped to [0, 1]."""
-    back = [vae.decode(vae.encode(x * 2 - 1).latent_dist.mode()).sample for x in images.split(batch_size)]
+    batches = each(images.split(batch_size), "reconstructing", "batches")
+    back = [vae.decode(vae.encode(x * 2 - 1).latent_dist.mode()).sample for x in batches]
     return (torch.cat(back) / 2 + 0.5).clamp(0, 1)
 
 
@@ -158,7 +160,8 @@ def normalise_latents(vae: AutoencoderKL, images: torch.Tensor, batch_size: int 
     Args:
         images: (N, 3, 64, 64) in [0, 1], on which mean and variance are taken.
     """
-    latents = torch.cat([vae.encode(x * 2 - 1).latent_dist.mode() for x in images.split(batch_size)])
+    batches = each(images.split(batch_size), "encoding", "batches")
+    latents = torch.cat([vae.encode(x * 2 - 1).latent_dist.mode() for x in batches])
     mean, std = latents.mean((0, 2, 3)), latents.std((0, 2, 3)) * vae.config.scaling_factor
     channels = len(mean)
     into, out = vae.quant_conv, vae.post_quant_conv
@@ -262,7 +265,8 @@ def judge(folder: Path, grey: torch.Tensor) -> dict:
     after = reconstruct(vae, kinds["frames"])
     inside = kinds["frames"].amax(1, keepdim=True).expand(-1, 3, -1, -1) > 0
     error = (after - kinds["frames"])[inside].square().mean()
-    latents = torch.cat([vae.encode(x * 2 - 1).latent_dist.mode() for x in kinds["stills"].split(100)])
+    batches = each(kinds["stills"].split(100), "encoding", "batches")
+    latents = torch.cat([vae.encode(x * 2 - 1).latent_dist.mode() for x in batches])
     latents *= vae.config.scaling_factor
     return scores | {
         "psnr_sprites": -10 * error.log10().item(),
