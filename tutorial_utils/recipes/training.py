@@ -126,8 +126,8 @@ class Run:
 
     def _resume(self) -> None:
         state = load_state(self.path) or {}
-        if state and state["recipe"] != asdict(self.recipe):
-            raise ValueError(f"{self.path} belongs to another recipe, {state['recipe']}: choose another --work folder.")
+        if state and (differing := differences(state["recipe"], asdict(self.recipe))):
+            raise ValueError(f"{self.path} belongs to another recipe, {differing}: choose another --work folder.")
         for key in ("step", "rows", "best", "devices") if state else ():
             setattr(self, key, state[key])
         self.since = state.get("since", self.since | {"step": self.step})
@@ -231,7 +231,7 @@ class Run:
                     rounded = {key: round(float(value), 5) for key, value in row.items()}
                     seconds = round(time.perf_counter() - started, 1)
                     self.rows.append({"step": self.step} | rounded | {"seconds": seconds})
-                    log.info("%s", self.rows[-1])
+                    log.info(", ".join(f"{name} {value}" for name, value in self.rows[-1].items()))
                     self._loss.zero_()
                     started, before = time.perf_counter(), self.step
                 elif time.perf_counter() - saved < SAVED_EVERY:
@@ -356,6 +356,12 @@ def hybrid_optimizers(
         StackedMuon(hidden, lr=lr, weight_decay=weight_decay),
         torch.optim.AdamW(other, lr=lr, betas=betas, weight_decay=0.0, fused=True),
     ]
+
+
+def differences(theirs: dict, ours: dict) -> str:
+    """In words, in which choices two recipes differ; nothing if they do not."""
+    names = [name for name in theirs | ours if theirs.get(name) != ours.get(name)]
+    return ", ".join(f"of {name} {theirs.get(name)} in place of {ours.get(name)}" for name in names)
 
 
 def save_state(path: Path, state: dict) -> None:
