@@ -367,13 +367,16 @@ def train(
 @sample_app.command("uvit")
 def sample_uvit(
     out: Annotated[Path, typer.Option(help="Folder for samples.npz and grid.png; interrupted runs go on from it.")],
-    classes: Annotated[str, typer.Option(help="Numbers or names, separated by commas.")] = "all",
+    classes: Annotated[str, typer.Option(help="Numbers or names, separated by commas; or all.")] = "all",
     num: Annotated[int, typer.Option(min=1, help="Samples of each class.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Sample k of a seed is the same in every run.")] = 0,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of the scheduler; the lesson's by default.")] = None,
     guidance: Annotated[float | None, typer.Option(min=0, help="1 is none; the lesson's by default.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="The lesson's by default.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples at once.")] = 50,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="A folder that `train uvit` has made; the network of the scale if not given.")
+    ] = None,
     scale: ScaleOption = None,
 ) -> None:
     """Images by class (lesson 3). With several processes: accelerate launch -m tutorial_utils sample uvit ..."""
@@ -386,13 +389,14 @@ def sample_uvit(
     given = {name: value for name, value in given.items() if value is not None}
     first = shards.is_main_process()
     try:
-        settings = replace(by_class.SETTINGS[chosen], **given)
+        settings = replace(by_class.SETTINGS["mini" if checkpoint else chosen], **given)
         diffusion.set_timesteps(diffusion.make_scheduler(settings.scheduler), settings.steps)
-        network, vae, known = by_class.load(chosen)
+        network, vae, known = by_class.load_own(checkpoint) if checkpoint else by_class.load(chosen)
+        besides = {"checkpoint": by_class.digest_of(checkpoint)} if checkpoint else {}
         labels = [label for label in by_class.chosen_classes(classes, known) for _ in range(num)]
         with bar("sampling", "batches", shown=first) as progress:
             sampler = by_class.sampler(network, vae, batch_size)
-            by_class.sample_to_folder(sampler, labels, seed, settings, out, progress)
+            by_class.sample_to_folder(sampler, labels, seed, settings, out, progress, besides)
     except (ValueError, OSError, AssetError) as error:
         stop(error)
     if first:

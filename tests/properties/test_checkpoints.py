@@ -27,7 +27,7 @@ from tutorial_utils.assets import copies, store
 from tutorial_utils.assets.copies import Copy
 from tutorial_utils.measures import metrics
 from tutorial_utils.networks import checkpoints, uvit
-from tutorial_utils.sampling import latte_model, latte_older
+from tutorial_utils.sampling import by_class, latte_model, latte_older
 from tutorial_utils.sampling.latte_model import Saved
 from tutorial_utils.sampling.latte_older import Older
 
@@ -55,6 +55,11 @@ def part(network: str, kind: type, weights: str) -> Kind:
     """A part of the tiny Latte."""
     save = lambda folder: models.latte().components[network].save_pretrained(folder)  # noqa: E731
     return Kind(save, (checkpoints.load, kind), weights)
+
+
+def save_own(folder: Path) -> None:
+    models.uvit_network().save_pretrained(folder)
+    models.vae().save_pretrained(folder / "vae")
 
 
 KINDS = {
@@ -113,6 +118,26 @@ class Touch:
 @EVERY
 def test_a_sound_checkpoint_is_loaded(kind, folder_of):
     assert kind.attempt(folder_of(kind)) is not REFUSED
+
+
+def test_a_folder_of_ones_own_says_what_its_classes_are_called(tmp_path):
+    save_own(tmp_path)
+    assert attempt(by_class.load_own, tmp_path)[2] == ("0", "1")
+    before = attempt(by_class.digest_of, tmp_path)
+    for classes, understood in ((["猫", "chat"], True), (["cat"], False), ("ab", False), ([1, 2], False)):
+        (tmp_path / "metrics.json").write_text(json.dumps({"classes": classes}))
+        found = attempt(by_class.load_own, tmp_path)
+        assert (found is not REFUSED) == understood and (not understood or found[2] == tuple(classes))
+    assert attempt(by_class.digest_of, tmp_path) == before
+    models.vae().half().save_pretrained(tmp_path / "vae")
+    models.vae().float()
+    assert attempt(by_class.digest_of, tmp_path) != before
+
+
+def test_a_folder_of_ones_own_whose_vae_does_not_fit_is_refused(tmp_path):
+    models.uvit_network().save_pretrained(tmp_path)  # of 2 channels, and VAE-mini has 4
+    assert attempt(by_class.load_own, tmp_path) is REFUSED
+    assert attempt(by_class.load_own, tmp_path / "nowhere") is REFUSED
 
 
 # --- Tensors --------------------------------------------------------------------------------------------------------

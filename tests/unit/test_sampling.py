@@ -119,6 +119,8 @@ def test_a_sample_is_computed_in_single_precision_around_a_network_in_half(sampl
 def test_classes_by_number_name_or_all():
     assert chosen_classes("2, Shoe ,0", NAMES) == [2, 1, 0]
     assert chosen_classes("all", NAMES) == [0, 1, 2]
+    assert chosen_classes("2,1", ("1", "2", "3")) == [1, 0], "a class that is called by a number"
+    assert chosen_classes("Caf\u00e9", ("bar", "cafe\u0301")) == [1]
 
 
 @pytest.mark.parametrize("words", ["3", "-1", "boot", "", "1,,2"])

@@ -30,13 +30,13 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture
 def train(capsys, monkeypatch, tmp_path):
-    """Run `python -m tutorial_utils train` in an empty folder: its status, its output and its complaints."""
+    """Run `python -m tutorial_utils train`, or another command, in an empty folder: status, output and complaints."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(surroundings, "user_cache", lambda: tmp_path / "cache")
     monkeypatch.setattr(logging.getLogger("recipes"), "handlers", [])
 
-    def run(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["python -m tutorial_utils", "train", *map(str, arguments)])
+    def run(*arguments, command=("train",)) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["python -m tutorial_utils", *command, *map(str, arguments)])
         try:
             status = cli.main()
         except SystemExit as end:
@@ -236,6 +236,33 @@ def test_a_network_is_trained_on_own_pictures_and_its_card_says_so(train, tiny, 
     taken = json.loads((folder / "metrics.json").read_text())["recipe"]
     assert {"vit": ("epochs", 2), "vae": ("steps", 4), "uvit": ("steps", 4)}[recipe] in taken.items()
     assert (folder / "samples.png").exists() == (recipe == "uvit")
+
+
+def test_what_was_trained_on_own_pictures_is_sampled_by_the_names_of_their_classes(train, tiny, bars):
+    def sample(*arguments) -> tuple[int, str, str]:
+        return train(*arguments, "--num", "2", "--steps", "2", command=("sample", "uvit"))
+
+    assert train("uvit", "--images", bars, "--share", "0.1", "--out", "net")[0] == 0
+    status, out, err = sample("--checkpoint", "net", "--classes", "Standing", "--out", "drawn")
+    assert status == 0 and out.endswith("drawn\n"), err
+    with np.load("drawn/samples.npz") as saved:
+        assert saved["images"].shape == (2, 64, 64, 3) and saved["labels"].tolist() == [1, 1]
+    status, _, err = sample("--checkpoint", "net", "--classes", "bag", "--out", "bags")
+    assert status == 1 and "'bag' is no class: choose from 0 to 1, or lying, standing." in err
+    assert train("uvit", "--images", bars, "--share", "0.2", "--out", "other")[0] == 0
+    status, _, err = sample("--checkpoint", "other", "--classes", "Standing", "--out", "drawn")
+    assert status == 1 and "another request" in err  # what another network draws is something else
+
+
+@pytest.mark.parametrize(
+    ("folder", "words"), [("nowhere", "`train uvit` has made"), ("empty", "holds no U-ViT"), ("vit", "not a UViT")]
+)
+def test_what_no_u_vit_is_in_is_refused_as_a_checkpoint_in_a_line(train, tmp_path, folder, words):
+    (tmp_path / "empty").mkdir()
+    ViTForImageClassification(vit.student_config(("a", "b"))).save_pretrained(tmp_path / "vit")
+    status, _, err = train("--checkpoint", folder, "--out", "drawn", command=("sample", "uvit"))
+    assert status == 1 and words in err and len(err.splitlines()) == 1, err
+    assert not (tmp_path / "drawn").exists()
 
 
 @pytest.mark.parametrize("recipe", [*LOADED, "latte"])

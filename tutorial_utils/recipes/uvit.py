@@ -315,6 +315,7 @@ def export(run: Run, vae: AutoencoderKL, pictures: Pictures, share: float, out: 
     run.average.cpu().half().save_pretrained(out)
     network = load_uvit(out)  # what ships is what is judged, in single precision again
     metrics = judge_samples(network, vae, pictures) | {
+        "classes": list(pictures.names),
         "training_minutes": minutes_of(run.rows),
         "settings": asdict(SETTINGS["mini"]),
         "recipe": asdict(run.recipe),

@@ -6,8 +6,10 @@ Arguments that are not as described are a ValueError, which names them.
 from __future__ import annotations
 
 import functools
+import hashlib
 import math
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -57,6 +59,50 @@ def load(scale: str | None = None, device: torch.device | None = None) -> tuple[
     return network, vae, FASHION_CLASSES if scale == "mini" else imagenet_classes()
 
 
+def load_own(folder: Path, device: torch.device | None = None) -> tuple[UViT, AutoencoderKL, Names]:
+    """As `load`, of a folder that ``python -m tutorial_utils train uvit`` has made.
+
+    The VAE is the folder's own, in ``vae``, or VAE-mini if there is none; the classes have the names of the pictures
+    that it was trained on, or just numbers, if the folder does not know them.
+
+    Raises:
+        AssetError: VAE-mini could not be had.
+        ValueError: the folder is not there, or holds something else.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is no folder: give one that `train uvit` has made.")
+    where = runtime.device() if device is None else device
+    runtime.quiet_libraries()
+    precision = runtime.dtype(where)
+    network = load_uvit(folder)
+    own = folder / "vae"
+    vae = checkpoints.load(AutoencoderKL, own if own.is_dir() else fetch("vae", "mini"))
+    if network.null_label is None:
+        raise ValueError(f"{folder} holds a network without classes: there is nothing to choose from.")
+    if network.config.in_chans != vae.config.latent_channels:
+        channels = f"{network.config.in_chans} channels, and its VAE's {vae.config.latent_channels}"
+        raise ValueError(f"{folder} holds a network whose latents have {channels}.")
+    return network.to(where, precision), vae.to(where, precision), _class_names(folder, network.null_label)
+
+
+def _class_names(folder: Path, count: int) -> Names:
+    """The names that a recipe has written beside its checkpoint."""
+    report = folder / "metrics.json"
+    names = checkpoints.read_config(report).get("classes") if report.is_file() else None
+    if names is None:
+        return Names(map(str, range(count)))
+    if not isinstance(names, list) or len(names) != count or not all(isinstance(name, str) for name in names):
+        given = require.shortened(repr(names), 80)
+        raise ValueError(f"{report} must name {count} classes, as many as the network has, and it says {given}.")
+    return Names(names)
+
+
+def digest_of(folder: Path) -> str:
+    """What tells the weights in a folder from others'; an OSError if they cannot be read."""
+    weights = sorted(path for path in folder.rglob("*") if path.suffix in (".safetensors", ".pth"))
+    return hashlib.sha256("".join(map(files.digest, weights)).encode()).hexdigest()[:12]
+
+
 def sampler(network: UViT, vae: AutoencoderKL, batch_size: int = 100) -> Sampler:
     """What samples pictures by class; the last label means no class.
 
@@ -93,18 +139,26 @@ def imagenet_classes() -> Names:
 
 
 def chosen_classes(words: str, names: Sequence[str]) -> list[int]:
-    """Labels from a comma-separated list of numbers or of the classes' names, or from "all"."""
+    """Labels from a comma-separated list of numbers or of the classes' names, or from "all".
+
+    A class that is called by a number is meant by its name, not by its label.
+    """
     if words.strip() == "all":
         return list(range(len(names)))
-    known_as = {name.lower(): label for label, name in enumerate(names)}
-    known_as |= {str(label): label for label in range(len(names))}
+    known_as = {str(label): label for label in range(len(names))}
+    known_as |= {_folded(name): label for label, name in enumerate(names)}
     labels = []
     for word in (word.strip() for word in words.split(",")):
-        if word.lower() not in known_as:
+        if _folded(word) not in known_as:
             some = ", ".join(name.lower() for name in names) if len(names) <= 20 else "a name"
             raise ValueError(f"{word!r} is no class: choose from 0 to {len(names) - 1}, or {some}.")
-        labels.append(known_as[word.lower()])
+        labels.append(known_as[_folded(word)])
     return labels
+
+
+def _folded(name: str) -> str:
+    """A name as all its spellings: in any case, and with accents as either a keyboard or a file system makes them."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def sample_to_folder(
@@ -114,8 +168,13 @@ def sample_to_folder(
     settings: Settings,
     out: Path,
     progress: shards.Progress = lambda done, total: None,
+    besides: Mapping[str, str] | None = None,
 ) -> None:
-    """Write `samples.npz` and `grid.png`: one sample for each label, in order. See `Sampler.fill`."""
+    """Write `samples.npz` and `grid.png`: one sample for each label, in order. See `Sampler.fill`.
+
+    Args:
+        besides: what else tells these samples from others', such as the network.
+    """
 
     def finish(images: np.ndarray) -> shards.Saved:
         return {"images": images, "labels": np.array(labels)}
@@ -126,5 +185,6 @@ def sample_to_folder(
                 Image.fromarray(grid(saved["images"])).save(partial, "PNG")
 
     request = {"labels": list(labels), "seed": seed, "batch_size": sampler.batch_size} | asdict(settings)
+    request |= besides or {}
     asked = torch.tensor(labels, dtype=torch.int64)
     sampler.fill(out, request, asked, seed, settings, finish, complete, progress=progress)
