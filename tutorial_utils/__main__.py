@@ -342,7 +342,7 @@ def train(
     images: Annotated[
         Path | None, typer.Option(help="Own pictures for vit, vae or uvit: a folder with a subfolder for each class.")
     ] = None,
-    share: Annotated[float, typer.Option(help="0.1 takes a tenth of the recipe's steps; not for vivit.")] = 1.0,
+    share: Annotated[float, typer.Option(help="0.1 takes a tenth of the recipe's steps.")] = 1.0,
     out: Annotated[
         Path | None, typer.Option(help="A new folder for the network and its card; in build/ if not given.")
     ] = None,

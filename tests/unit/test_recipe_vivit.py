@@ -64,6 +64,15 @@ def test_a_model_is_trained_by_its_recipe_in_full(vivit, lesson):
     assert (factorised.kind, factorised.epochs, factorised.patience) == ("factorised dot-product", 3, 3)
 
 
+@pytest.mark.parametrize(("share", "epochs"), [(1.0, 120), (0.1, 12), (0.02, 2), (1e-9, 1)])
+def test_a_share_is_one_of_the_epochs_and_the_warm_up_fits_in(vivit, tmp_path, share, epochs):
+    lesson = vivit.load_lesson(few_volumes(), tmp_path)
+    recipe = vivit.recipe_for(lesson, "joint", 0, share)
+    assert (recipe.epochs, recipe.patience) == (epochs, epochs)
+    assert recipe.warmup_epochs == min(lesson.IMPROVED.warmup_epochs, epochs // 2)
+    assert vivit.recipe_for(lesson, "original", 0, share).warmup_epochs == 0
+
+
 def test_every_model_lies_in_a_folder_of_its_own_with_its_card_and_the_figures_of_all_seeds(vivit, written):
     out, _ = written
     assert {path.name for path in out.iterdir()} == set(vivit.MODELS)
@@ -115,7 +124,7 @@ def test_weights_are_stored_in_half_precision(written):
 def test_long_volumes_train_every_arrangement_once_and_leave_curves_but_no_weights(vivit, tmp_path, monkeypatch):
     lesson = vivit.load_lesson(few_volumes(slices=56), tmp_path)
     lesson.IMPROVED = replace(lesson.IMPROVED, **TINY)
-    monkeypatch.setattr(vivit, "LONG", {"tubelet": (7, 14, 14), "epochs": 2, "patience": 2})
+    monkeypatch.setattr(vivit, "LONG", {"tubelet": (7, 14, 14), "epochs": 2})
     vivit.train_long(lesson, tmp_path / "long", tmp_path, CPU)
     assert {path.name for path in (tmp_path / "long").iterdir()} == {"README.md", "metrics.json", "training.csv"}
     metrics, rows = read_report(tmp_path / "long")
@@ -136,11 +145,14 @@ def test_the_command_trains_them_and_shows_the_cards(vivit, lesson, tmp_path, mo
 
     monkeypatch.setattr(vivit, "load_lesson", lambda data, work: lesson)
     monkeypatch.setattr(vivit, "train_long", lambda *_: None, raising=False)
-    out, work = tmp_path / "net", tmp_path / "work"
-    status, shown, err = run("train", "vivit", "--out", str(out), "--work", str(work))
+    out, work, share = tmp_path / "net", tmp_path / "work", ["--share", "0.4"]
+    status, shown, err = run("train", "vivit", *share, "--out", str(out), "--work", str(work))
     assert status == 0, err
     assert {path.name for path in out.iterdir()} == set(vivit.MODELS)
-    assert all(f"# ViViT-mini: {name}" in shown for name in vivit.MODELS)
+    for name in vivit.MODELS:
+        assert f"# ViViT-mini: {name}" in shown and f"{name}, seed 1 ━" in shown
+        assert "`python -m tutorial_utils train vivit --share 0.4`" in (out / name / "README.md").read_text("utf-8")
+        assert len(read_report(out / name)[1]) == 2  # an epoch for each seed
     monkeypatch.setattr(lesson, "train", None)  # it would go on with what is there
-    status, _, err = run("train", "vivit", "--out", str(tmp_path / "again"), "--work", str(work))
+    status, _, err = run("train", "vivit", *share, "--out", str(tmp_path / "again"), "--work", str(work))
     assert status == 0, err

@@ -153,7 +153,6 @@ ORDERS = {
     "no such recipe": (["bert"], ["'bert'", "vit, vae, uvit, latte, vivit"]),
     "pictures for latte": (["latte", "--images", "."], ["latte takes no --images", "films", "vit, vae, uvit"]),
     "pictures for vivit": (["vivit", "--images", "."], ["vivit takes no --images", "volumes"]),
-    "a short vivit": (["vivit", "--share", "0.5"], ["vivit takes no --share", "lesson 2"]),
     "no share": (["vae", "--share", "0"], ["--share 0.0", "more than 0"]),
     "more than all": (["vae", "--share", "1.5"], ["--share 1.5", "at most 1"]),
     "no number": (["vae", "--share", "nan"], ["--share nan"]),

@@ -44,11 +44,8 @@ class Order:
         if self.images is not None and self.recipe in WHY_NOT:
             some = ", ".join(ON_PICTURES)
             raise ValueError(f"{self.recipe} takes no --images: {WHY_NOT[self.recipe]}. Choose one of {some}.")
-        if self.recipe == "vivit":
-            if self.share != 1:
-                raise ValueError("vivit takes no --share: for a short training of these models, run lesson 2.")
-            if obstacle := execution.obstacle(execution.find_notebooks(["02"])[0]):
-                raise ValueError(obstacle)
+        if self.recipe == "vivit" and (obstacle := execution.obstacle(execution.find_notebooks(["02"])[0])):
+            raise ValueError(obstacle)
 
     def carry_out(self, out: Path | None = None, work: Path | None = None) -> Path:
         """Train, or go on with a training.

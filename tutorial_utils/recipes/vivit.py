@@ -3,7 +3,7 @@
 The layers, the pipeline and both recipes stand in the lesson's cells, where a learner reads and changes them, and are
 taken from there (see `definitions`): so what ships is what that page defines, and nothing stands twice.
 
-    python -m tutorial_utils.recipes.vivit --out data/checkpoints/vivit-mini --work ~/vivit-mini-state
+    python -m tutorial_utils train vivit
 
 Where attention is dear, the four arrangements differ in more than their accuracy: so they are also trained once each on
 volumes of twice as many slices in thin tubelets, and their curves are kept, but no weights.
@@ -19,6 +19,7 @@ import logging
 import os
 import zipfile
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -32,6 +33,8 @@ from tutorial_utils.datasets.axes import find_axes
 from tutorial_utils.datasets.organmnist3d import Volumes, synthetic_organs
 from tutorial_utils.definitions import definitions
 from tutorial_utils.measures.intervals import Rate
+from tutorial_utils.progress import bar
+from tutorial_utils.recipes.pictures import command_of
 from tutorial_utils.recipes.reports import write_report
 from tutorial_utils.recipes.training import cached, command, minutes_of, words_for
 
@@ -44,7 +47,7 @@ MODELS = ("original", "joint", "factorised-encoder", "factorised-self-attention"
 
 SLICES = 56
 
-LONG = {"tubelet": (2, 7, 7), "epochs": 30, "patience": 30}
+LONG = {"tubelet": (2, 7, 7), "epochs": 30}
 """What the better recipe changes for volumes of so many slices: 28 time steps in place of 4, and fewer epochs."""
 
 
@@ -60,17 +63,31 @@ def load_lesson(data: Volumes, work: Path) -> ModuleType:
     return lesson
 
 
-def recipe_for(lesson: ModuleType, name: str, seed: int) -> Any:
-    """The lesson's recipe of a model, with the epochs that it has at `full`, all of them."""
+def recipe_for(lesson: ModuleType, name: str, seed: int, share: float = 1.0) -> Any:
+    """The lesson's recipe of a model, with a share of the epochs that it has at `full`, all of them."""
     original, better = lesson.EPOCHS["full"]
     if name == "original":
-        return replace(lesson.NOTES, epochs=original, patience=original, seed=seed)
-    return replace(lesson.IMPROVED, kind=name.replace("-", " ", 1), epochs=better, patience=better, seed=seed)
+        return lasting(replace(lesson.NOTES, seed=seed), original, share)
+    return lasting(replace(lesson.IMPROVED, kind=name.replace("-", " ", 1), seed=seed), better, share)
 
 
-def train(lesson: ModuleType, recipe: Any) -> dict:
-    """One training in full: the weights of the epoch that was best on the validation set, and a row for each epoch."""
-    model, history, seconds = lesson.train(recipe)
+def lasting(recipe: Any, epochs: int, share: float) -> Any:
+    """A recipe that takes a share of so many epochs, at least one, to the last; it warms up in half of them at most."""
+    epochs = max(1, round(share * epochs))
+    return replace(recipe, epochs=epochs, patience=epochs, warmup_epochs=min(recipe.warmup_epochs, epochs // 2))
+
+
+def train(lesson: ModuleType, recipe: Any, title: str) -> dict:
+    """One training: the weights of the epoch that was best on the validation set, and a row for each epoch.
+
+    Args:
+        title: of its progress bar.
+    """
+    with bar(title, "epochs") as progress:
+        watcher = lesson.keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs: progress(epoch + 1, recipe.epochs)
+        )
+        model, history, seconds = lesson.train(recipe, watcher)
     each = np.diff([0.0, *seconds])
     rows = [
         {"seed": recipe.seed, "epoch": epoch}
@@ -78,7 +95,7 @@ def train(lesson: ModuleType, recipe: Any) -> dict:
         | {"seconds": round(float(took), 2)}
         for epoch, took in enumerate(each, 1)
     ]
-    log.info("%s, seed %d: validation %.1f%%", recipe.kind, recipe.seed, 100 * max(row["val_accuracy"] for row in rows))
+    log.info("%s: validation %.1f%%", title, 100 * best_epoch(rows)["val_accuracy"])
     return {"weights": [torch.from_numpy(weight).half() for weight in model.get_weights()], "rows": rows}
 
 
@@ -178,7 +195,7 @@ keras.saving.load_model("vivit.keras", compile=False)
 | input | 28x28x28 voxels from 0 to 1, {tubelets} tubelets of {tubelet} |
 | network | {kind}: {blocks} blocks, width {dim}, {heads} heads |
 | data | the stand-in for OrganMNIST3D: {fitted} volumes to fit, {held_out} to choose the epoch and the seed |
-| recipe | `python -m tutorial_utils.recipes.vivit --out {out} --work STATE`, {epochs} epochs |
+| recipe | {command}, {epochs} epochs |
 | training time | {minutes:.0f} minutes for each seed, on {device} |
 | **test accuracy** | **{accuracy}**, with the seed that was best on the validation set |
 | AUC | {auc:.3f} |
@@ -192,7 +209,7 @@ all numbers of this card and every setting of the recipe.
 """
 
 
-def card(metrics: dict, out: Path, device: str) -> str:
+def card(metrics: dict, name: str, share: float, device: str) -> str:
     """The model card, with measured numbers only."""
     recipe, seeds = metrics["recipe"], metrics["seeds"]
     accuracies = [one["test_accuracy"] for one in seeds]
@@ -203,13 +220,13 @@ def card(metrics: dict, out: Path, device: str) -> str:
         for one in seeds
     ]
     return CARD.format(
-        name=out.name,
+        name=name,
         parameters=metrics["parameters"],
         tubelets=metrics["tokens"],
         tubelet="x".join(map(str, recipe["tubelet"])),
         **{key: recipe[key] for key in ("kind", "blocks", "dim", "heads", "epochs")},
         **{key: metrics[key] for key in ("fitted", "held_out", "tested", "minutes")},
-        out=f"data/checkpoints/{out.parent.name}",
+        command=command_of("vivit", share),
         device=device,
         accuracy=rate_of(shipped, metrics),
         auc=shipped["test_auc"],
@@ -225,10 +242,12 @@ def rate_of(seed: dict, metrics: dict) -> Rate:
     return Rate(round(seed["test_accuracy"] * metrics["tested"]), metrics["tested"])
 
 
-def export(lesson: ModuleType, name: str, runs: list[dict], out: Path, device: torch.device) -> None:
+def export(
+    lesson: ModuleType, name: str, runs: list[dict], out: Path, device: torch.device, share: float = 1.0
+) -> None:
     """Write the best seed's model with the card, the curves and the measurements of all seeds."""
     out.mkdir(parents=True)
-    recipe = recipe_for(lesson, name, SEEDS[0])
+    recipe = recipe_for(lesson, name, SEEDS[0], share)
     models = [rebuilt(lesson, recipe, run) for run in runs]
     seeds = [judge(lesson, model, run) for model, run in zip(models, runs, strict=True)]
     chosen = max(range(len(runs)), key=lambda one: seeds[one]["validation_accuracy"])
@@ -245,7 +264,7 @@ def export(lesson: ModuleType, name: str, runs: list[dict], out: Path, device: t
         "minutes": round(minutes_of(rows) / len(runs), 1),
         "recipe": asdict(replace(recipe, seed=seeds[chosen]["seed"])),
     }
-    write_report(out, rows, metrics, card(metrics, out, words_for(device)))
+    write_report(out, rows, metrics, card(metrics, name, share, words_for(device)))
 
 
 LONG_CARD = """\
@@ -253,7 +272,7 @@ LONG_CARD = """\
 
 Lesson 2's better recipe with tubelets of {tubelet} voxels, {tokens} tokens, on {slices} slices of the stand-in for
 OrganMNIST3D, for {epochs} epochs, once with each arrangement of attention. One seed: a difference of a few points is
-none. Made by `python -m tutorial_utils.recipes.vivit` on {device}; no weights are kept, and `training.csv` has every
+none. Made by {command} on {device}; no weights are kept, and `training.csv` has every
 epoch with its seconds.
 
 | arrangement | minutes | validation, best epoch | test, 95% interval of {tested} volumes |
@@ -262,7 +281,7 @@ epoch with its seconds.
 """
 
 
-def train_long(lesson: ModuleType, out: Path, work: Path, device: torch.device) -> None:
+def train_long(lesson: ModuleType, out: Path, work: Path, device: torch.device, share: float = 1.0) -> None:
     """Train each arrangement once on long volumes, and write what came of it.
 
     Args:
@@ -271,8 +290,9 @@ def train_long(lesson: ModuleType, out: Path, work: Path, device: torch.device) 
     out.mkdir(parents=True)
     rows, found = [], {}
     for kind in lesson.KINDS:
-        recipe = replace(lesson.IMPROVED, kind=kind, **LONG)
-        run = cached(work / f"long-{kind}.pt", lambda recipe=recipe: train(lesson, recipe))
+        recipe = lasting(replace(lesson.IMPROVED, kind=kind, **LONG), LONG["epochs"], share)
+        make = partial(train, lesson, recipe, f"long, {kind}")
+        run = cached(work / f"long-{kind}.pt", make)
         rows += [{"kind": kind} | row for row in run["rows"]]
         found[kind] = judge(lesson, rebuilt(lesson, recipe, run), run) | {"minutes": minutes_of(run["rows"])}
     metrics = {"kinds": found, "tested": len(lesson.data.test[1]), "recipe": asdict(recipe)}
@@ -285,6 +305,7 @@ def train_long(lesson: ModuleType, out: Path, work: Path, device: torch.device) 
         tokens=int(np.prod(lesson.grid(recipe))),
         tubelet="x".join(map(str, recipe.tubelet)),
         epochs=recipe.epochs,
+        command=command_of("vivit", share),
         device=words_for(device),
         tested=metrics["tested"],
         rows="\n".join(table),
@@ -292,18 +313,19 @@ def train_long(lesson: ModuleType, out: Path, work: Path, device: torch.device) 
     write_report(out, rows, metrics, card)
 
 
-def train_all(lesson: ModuleType, out: Path, work: Path, device: torch.device) -> None:
+def train_all(lesson: ModuleType, out: Path, work: Path, device: torch.device, share: float = 1.0) -> None:
     """Train what no earlier run has finished, and write a folder for each model."""
     for name in MODELS:
-        recipes = [recipe_for(lesson, name, seed) for seed in SEEDS]
-        runs = [cached(work / f"{name}-{one.seed}.pt", lambda one=one: train(lesson, one)) for one in recipes]
-        export(lesson, name, runs, out / name, device)
+        recipes = [recipe_for(lesson, name, seed, share) for seed in SEEDS]
+        makes = [partial(train, lesson, recipe, f"{name}, seed {recipe.seed}") for recipe in recipes]
+        runs = [cached(work / f"{name}-{seed}.pt", make) for seed, make in zip(SEEDS, makes, strict=True)]
+        export(lesson, name, runs, out / name, device, share)
 
 
-def main(out: Path, work: Path, device: torch.device) -> None:
+def main(out: Path, work: Path, device: torch.device, share: float = 1.0) -> None:
     """Train lesson 2's models, each with three seeds. Keras computes with the backend that KERAS_BACKEND names."""
-    train_all(load_lesson(synthetic_organs(), work), out, work, device)
-    train_long(load_lesson(synthetic_organs(slices=SLICES), work), out / "long", work, device)
+    train_all(load_lesson(synthetic_organs(), work), out, work, device, share)
+    train_long(load_lesson(synthetic_organs(slices=SLICES), work), out / "long", work, device, share)
 
 
 if __name__ == "__main__":
