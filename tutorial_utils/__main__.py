@@ -489,7 +489,7 @@ def main() -> int:
         complain(failures.in_a_line(error))
         return 1
     if status == INTERRUPTED:  # typer makes a status of Ctrl-C
-        complain("Interrupted: what was finished is kept, and a download goes on from here next time.")
+        complain("Interrupted: what was finished is kept, and the same command goes on from there.")
     return status
 
 

@@ -95,6 +95,21 @@ def test_every_fifth_picture_by_name_is_for_the_test_and_stays_there(tmp_path):
     assert Pictures.of_folder(folder).key != first.key
 
 
+def test_pictures_may_lie_in_folders_of_their_class(tmp_path):
+    some = draw(tmp_path / "some", {"a/one": 6, "a/two": 6, "b": 12})
+    assert Pictures.of_folder(some).names == ("a", "b")
+    assert (
+        Pictures.of_folder(draw(tmp_path / "more", {"a/one": 12, "b/two": 12})).train[1].bincount().tolist() == [10] * 2
+    )
+
+
+def test_names_of_folders_do_not_spoil_the_card(tmp_path):
+    some = draw(tmp_path / "it's mine", {"a|b": 10, "连衣裙": 10})
+    pictures = Pictures.of_folder(some)
+    assert "(a\\|b 10, 连衣裙 10)" in pictures.said
+    assert """--images 'it'"'"'s mine'`""" in pictures.command("vit", 1.0)
+
+
 def test_what_systems_leave_in_folders_is_no_picture(bars):
     before = Pictures.of_folder(bars)
     for name in (".DS_Store", "lying/.DS_Store", "lying/Thumbs.db", "notes.txt"):
@@ -128,6 +143,10 @@ FOLDERS = {
     "too few": (
         lambda at: draw(at / "some", {"cats": LEAST, "dogs": LEAST - 1, "cows": 0}),
         [f"'dogs' has {LEAST - 1}", "'cows' has 0", f"{LEAST} pictures or more"],
+    ),
+    "parts of a data set": (
+        lambda at: draw(at / "some", {"train/cats": 12, "train/dogs": 12, "test/cats": 12, "test/dogs": 12}),
+        ["the same folders in each of its folders, 'cats', 'dogs'", "a subfolder for each class"],
     ),
     "no picture": (
         lambda at: spoil(draw(at / "some", {"cats": 10, "dogs": 10}), "cats/zzz.txt", b"a cat"),

@@ -121,13 +121,15 @@ def test_a_run_is_saved_on_the_way_too_and_its_log_is_that_of_an_uninterrupted_o
     assert_same_run(fit(resumed), whole)
 
 
-def test_a_finished_run_is_not_trained_again(tmp_path):
+def test_a_finished_run_is_not_trained_again(tmp_path, capsys):
     done = fit(start(tmp_path / "run.pt"))
 
     def fail(model):
         raise AssertionError("trained again")
 
+    capsys.readouterr()
     assert_same_run(fit(start(tmp_path / "run.pt", seed=99), loss_of=fail), done)
+    assert f"{STEPS}/{STEPS} steps" in capsys.readouterr().out
 
 
 def test_what_a_recipe_keeps_as_its_best_is_resumed(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,7 +86,7 @@ class Pictures:
         )  # so that any part has all classes
         is_test = places[order] % TEST_EVERY == TEST_EVERY - 1
         test, train = order[is_test], order[~is_test]
-        counts = [f"{name} {size}" for name, size in zip(files, sizes, strict=True)]
+        counts = [f"{cell(name)} {size}" for name, size in zip(files, sizes, strict=True)]
         counts = ", ".join(counts[:LISTED]) + (", ..." if len(counts) > LISTED else "")
         return cls(
             (grey[train], labels[train]),
@@ -117,7 +118,7 @@ class Pictures:
 
     def command(self, recipe: str, share: float) -> str:
         """What was run, for the card."""
-        images = f" --images {self.folder}" if self.folder else ""
+        images = f" --images {shlex.quote(self.folder)}" if self.folder else ""
         return command_of(f"{recipe}{images}", share)
 
 
@@ -125,6 +126,11 @@ def command_of(recipe: str, share: float) -> str:
     """What was run, for a card: the recipe with its options, and how much of its steps were taken."""
     whole = f"`python -m tutorial_utils train {recipe}"
     return f"{whole}`" if share == 1 else f"{whole} --share {share:g}`, a share of {share:g} of the recipe's length"
+
+
+def cell(name: str) -> str:
+    """A name as a cell of a card's table holds it."""
+    return " ".join(name.split()).replace("|", "\\|")
 
 
 def _files_by_class(folder: Path) -> dict[str, list[Path]]:
@@ -136,9 +142,21 @@ def _files_by_class(folder: Path) -> dict[str, list[Path]]:
     if len(classes) < 2:
         problem = f"has one class only, {next(iter(classes))!r}" if classes else "has no subfolders"
         raise ValueError(f"--images {folder} {problem}. {FORM}")
+    if parts := _parts(classes, folder):
+        some = ", ".join(map(repr, parts))
+        raise ValueError(f"--images {folder} has the same folders in each of its folders, {some}. {FORM}")
     if few := [f"{name!r} has {len(paths)}" for name, paths in classes.items() if len(paths) < LEAST]:
         raise ValueError(f"--images {folder} has too few pictures: {', '.join(few)}. {FORM}")
     return classes
+
+
+def _parts(classes: dict[str, list[Path]], folder: Path) -> list[str]:
+    """The folders that each class has, where its pictures are in such alone: then it is a part of a data set, as in
+    ``train/cats``, and no class.
+    """
+    within = [{path.relative_to(folder / name).parts[:-1][:1] for path in paths} for name, paths in classes.items()]
+    same = within[0] and () not in within[0] and all(one == within[0] for one in within)
+    return sorted(name for (name,) in within[0]) if same else []
 
 
 def _visible(folder: Path) -> list[Path]:

@@ -215,6 +215,7 @@ class Run:
         before, started = self.since["step"], time.perf_counter() - self.since["seconds"]
         saved = time.perf_counter()
         with bar(self.path.stem, "steps", done=self.step) as progress:
+            progress(self.step, steps)
             while self.step < steps:
                 torch.manual_seed(self.recipe.seed * 1_000_003 + self.step)
                 self._announce(rate_at(self.step))

@@ -32,7 +32,7 @@ from tutorial_utils.datasets.fashion_mnist import FASHION_CLASSES
 from tutorial_utils.datasets.names import Names
 from tutorial_utils.measures.intervals import Rate
 from tutorial_utils.progress import each
-from tutorial_utils.recipes.pictures import Pictures
+from tutorial_utils.recipes.pictures import Pictures, cell
 from tutorial_utils.recipes.reports import write_report
 from tutorial_utils.recipes.training import (
     Loss,
@@ -440,8 +440,9 @@ def card(metrics: dict, epochs: int, pictures: Pictures, share: float, device: t
     config, recipe, tested = student_config(), metrics["recipe"], len(pictures.test[1])
     low, high = Rate(round(metrics["test_accuracy"] * tested), tested).interval
     members = pictures.test[1].bincount().tolist()
-    shares = metrics["test_accuracy_per_class"].items()
-    rows = [f"| {name} | {right:.1%} of {count:,} |" for (name, right), count in zip(shares, members, strict=True)]
+    shares = metrics["test_accuracy_per_class"].values()
+    names = map(cell, pictures.names)
+    rows = [f"| {name} | {right:.1%} of {count:,} |" for name, right, count in zip(names, shares, members, strict=True)]
     return CARD.format(
         front=pictures.front,
         title=pictures.title("ViT-mini"),
