@@ -24,6 +24,7 @@ from tutorial_utils.recipes.training import shortened
 from tutorial_utils.recipes.uvit import Recipe as UvitRecipe
 from tutorial_utils.recipes.vae import Recipe as VaeRecipe
 from tutorial_utils.recipes.vit import Recipe as VitRecipe
+from tutorial_utils.sampling import by_class
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -256,11 +257,14 @@ def test_a_network_is_trained_on_own_pictures_and_its_card_says_so(train, tiny, 
     assert (folder / "samples.png").exists() == (recipe == "uvit")
 
 
-def test_what_was_trained_on_own_pictures_is_sampled_by_the_names_of_their_classes(train, tiny, bars):
+def test_what_was_trained_on_own_pictures_is_sampled_by_the_names_of_their_classes(train, tiny, bars, monkeypatch):
     def sample(*arguments) -> tuple[int, str, str]:
         return train(*arguments, "--num", "2", "--steps", "2", command=("sample", "uvit"))
 
     assert train("uvit", "--images", bars, "--share", "0.1", "--out", "net")[0] == 0
+    assert "sample uvit --checkpoint" in Path("net/README.md").read_text(encoding="utf-8")
+    assert json.loads(Path("net/vae/config.json").read_text())["_name_or_path"] == "vae-mini"  # and no place
+    monkeypatch.setattr(by_class, "fetch", None)  # its VAE is its own
     status, out, err = sample("--checkpoint", "net", "--classes", "Standing", "--out", "drawn")
     assert status == 0 and out.endswith("drawn\n"), err
     with np.load("drawn/samples.npz") as saved:

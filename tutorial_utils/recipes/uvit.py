@@ -199,7 +199,7 @@ CARD = """\
 # {title}
 
 A U-ViT of {parameters:,} parameters that generates {one} of the class you ask for, in the latents of VAE-mini. It
-was trained for a lesson. Load it with `tutorial_utils.networks.uvit.UViT.from_pretrained(folder)`.
+was trained for a lesson. {use}
 
 | | |
 |---|---|
@@ -236,6 +236,14 @@ published:
 | U-ViT-mini without guidance | {unguided:.2f} |
 | one Gaussian for each class in latent space (a baseline) | {gaussian:.2f} |
 """
+
+USE = "Load it with `tutorial_utils.networks.uvit.UViT.from_pretrained(folder)`."
+
+OWN_USE = """Draw with it, where `folder` is this one; VAE-mini lies beside it, in `vae`:
+
+```sh
+python -m tutorial_utils sample uvit --checkpoint folder --out samples
+```"""
 
 LIMITS = """\
 Ten kinds of garment, grey, upright and centred. Guidance makes typical garments and leaves the odd
@@ -325,6 +333,7 @@ def export(run: Run, vae: AutoencoderKL, pictures: Pictures, share: float, out: 
         classes = len(pictures.names)
         images, _ = garments(by_class.sampler(network, vae), 8 * classes, classes=classes)
         Image.fromarray(grid(as_bytes(images), classes)).save(out / "samples.png")
+        vae.half().save_pretrained(out / "vae")  # as it is stored itself; a later VAE-mini may have other latents
 
 
 def export_snapshots(recipe: Recipe, work: Path, out: Path) -> None:
@@ -349,6 +358,7 @@ def card(metrics: dict, pictures: Pictures, share: float, devices: list[str]) ->
         title=pictures.title("U-ViT-mini"),
         one=pictures.one,
         said=pictures.said,
+        use=OWN_USE if pictures.folder else USE,
         limits=OWN_LIMITS if pictures.folder else LIMITS,
         figures="" if pictures.folder else ", the agreement and the distance (of 500 samples only, hence larger)",
         command=pictures.command("uvit", share),
@@ -371,6 +381,7 @@ def main(out: Path, work: Path, device: torch.device, pictures: Pictures | None 
     """Train U-ViT-mini."""
     pictures = pictures or Pictures.of_garments()
     vae = AutoencoderKL.from_pretrained(fetch("vae", "mini")).eval().requires_grad_(False)
+    vae.register_to_config(_name_or_path="vae-mini")  # diffusers would write down where on this machine it was
     run = train(shortened(Recipe(), share), pictures, vae, work, device)
     export(run, vae.cpu(), pictures, share, out)
     export_snapshots(run.recipe, work, out)
