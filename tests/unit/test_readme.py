@@ -8,7 +8,7 @@ import pytest
 
 from tutorial_utils.execution import ROOT
 
-PAGES = [ROOT / "README.md", ROOT / "data" / "README.md", ROOT / "docs" / "troubleshooting.md"]
+PAGES = [ROOT / name for name in ("README.md", "data/README.md", "docs/troubleshooting.md", "docs/glossary.md")]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

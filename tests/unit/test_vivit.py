@@ -431,10 +431,29 @@ def test_mixing_is_what_attention_does_to_values_that_are_labels(lesson, over):
 def test_rollout_gives_each_tubelet_its_share_in_all_four_models(lesson, kind, blocks):
     recipe, volumes = replace(lesson.NOTES, tubelet=(14, 7, 14)), noise(3, 28, 28, 28, 1)
     model = randomise(lesson.build_vivit(replace(recipe, kind=kind, dim=8, heads=2, blocks=blocks)))
-    maps = lesson.rollout(model, recipe, volumes)
+    maps = lesson.rollout(model, volumes)
     assert maps.shape == (3, 2, 4, 2) and (maps > 0).all()
     np.testing.assert_allclose(maps.sum(axis=(1, 2, 3)), np.ones(3), atol=1e-5)
     assert maps.std(axis=(1, 2, 3)).min() > 1e-4
+    assert lesson.tokens_of(model) == ((2, 4, 2), [7, 21])
+
+
+@pytest.mark.parametrize("frames", [2, 5, 28])
+def test_rollout_follows_any_number_of_sampled_frames(lesson, frames):
+    volumes, layers = lesson.layers.Input((28, 28, 28, 1)), lesson.layers
+    sampling = lesson.FrameSampling(8, (7, 14), frames)
+    tokens = lesson.Block(2, [["all"]])(lesson.PositionalEncoder()(sampling(volumes)))
+    model = lesson.keras.Model(volumes, layers.Dense(3)(layers.GlobalAveragePooling2D()(tokens)))
+    assert lesson.tokens_of(model) == ((frames, 4, 2), sampling.chosen)
+    maps = lesson.rollout(randomise(model), noise(2, 28, 28, 28, 1))
+    assert maps.shape == (2, frames, 4, 2)
+    np.testing.assert_allclose(maps.sum(axis=(1, 2, 3)), np.ones(2), atol=1e-5)
+
+
+def test_rollout_followed_back_from_the_answer_is_the_same(lesson, models):
+    volumes = noise(2, *SHAPE)
+    maps = lesson.rollout(models["joint"], volumes).reshape(2, -1)
+    np.testing.assert_allclose(maps, lesson.followed_back(models["joint"], volumes), atol=1e-6)
 
 
 def test_both_backends_give_the_same_outputs(models, elsewhere, tmp_path):
