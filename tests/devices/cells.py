@@ -18,12 +18,12 @@ SMALLER = {
         "(8,             2)": "(2, 2)",
     },
     "03": {
-        "per_class = 8": "per_class = 1",
+        "per_class = 4": "per_class = 1",
         "trials = 6": "trials = 2",
         "few = 3000": "few = 600",
         "stops, batch_of = (50, 200, 600), 32": "stops, batch_of = (5, 250), 32",
         "trial_size = 100": "trial_size = 40",
-        "many = 200": "many = 40",
+        "many = 300": "many = 40",
         "many_steps = 200": "many_steps = 80",
     },
     "04": {
@@ -39,8 +39,8 @@ SMALLER_JUDGING = {
     "02": {},
     "03": {
         "count = 1000": "count = 200",
-        'real[:4000]),\n        "generated"': 'real[:500]),\n        "generated"',
-        "drawn, real[:4000]": "drawn, real[:500]",
+        "drawn}, real[:4000]": "drawn}, real[:500]",
+        "(drawn, real[:4000])": "(drawn, real[:500])",
     },
     "04": {
         "draw_scenes(40,": "draw_scenes(8,",

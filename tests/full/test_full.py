@@ -35,8 +35,8 @@ SHORTER = {
 SMALLER = {
     "03_uvit_sampling.ipynb": [
         ("by_class.SETTINGS[scale]", "diffusion.Settings('dpm-single', 6, 4.0)"),
-        (r"per_class = 8 if scale == \"mini\" else 4", "per_class = 1"),
-        (r"many = 200 if scale == \"mini\" else 32", "many = 16"),
+        ("per_class = 4", "per_class = 1"),
+        (r"many = 300 if scale == \"mini\" else 32", "many = 16"),
         ("many_steps = 200", "many_steps = 60"),
     ],
     "04_latte_video_generation.ipynb": [("guidance = [1.0, 2.0, 6.0, 12.0]", "guidance = [1.0, 2.0]")],
@@ -50,8 +50,8 @@ ABOUT_WEIGHTS = {
         "a round trip costs little: at least 20 dB",
         "about as large as standard normal noise",
         "most of the change stays near",
-        "without skips the noise is harder to see",
-        "and takes variety away",
+        "without skips the noise is harder to predict",
+        "guidance makes the variety smaller",
         "most samples are taken for what was asked for",
     },
     "04_latte_video_generation": set(),

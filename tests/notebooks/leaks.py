@@ -11,6 +11,7 @@ BOUND_ANEW = {
     "ax": "a figure's",
     "axes": "a figure's",
     "captions": "they belong to the pictures of the same cell",
+    "shown_as": "it describes the picture of the same cell",
     "_": "nothing reads it",
 }
 """Names that several cells may bind, and why nothing leaks from one to the next."""

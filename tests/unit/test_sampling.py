@@ -198,7 +198,7 @@ def test_every_choice_of_the_dials_draws_and_two_of_them_fit_beside_each_other(
     lesson, scheduler, guidance, interval, steps
 ):
     figure = lesson.draw("hat", guidance, interval, scheduler, steps, 3)
-    assert figure.description == "4 images" and figure.get_figwidth() * figure.dpi <= 450
+    assert figure.description == "four samples" and figure.get_figwidth() * figure.dpi <= 450
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 16, 61])
