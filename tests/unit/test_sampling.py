@@ -1,20 +1,29 @@
 """Sampling by class: a sample's independence of its company, and folders that resume."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, DDPMScheduler
 
 from tutorial_utils.datasets.images import grid
 from tutorial_utils.datasets.names import Names
 from tutorial_utils.definitions import definitions
-from tutorial_utils.execution import find_notebooks
+from tutorial_utils.execution import find_notebooks, read_notebook
 from tutorial_utils.networks.uvit import UViT
 from tutorial_utils.sampling import by_class
 from tutorial_utils.sampling.by_class import chosen_classes, sample_to_folder
-from tutorial_utils.sampling.diffusion import EVERYWHERE, SCHEDULERS, Settings, sample_seed
+from tutorial_utils.sampling.diffusion import (
+    EVERYWHERE,
+    SCHEDULERS,
+    STABLE_DIFFUSION,
+    Settings,
+    predict_clean,
+    sample_seed,
+    signal_and_noise,
+)
 from tutorial_utils.sampling.sampler import Sampler
 
 QUICK = Settings(scheduler="dpm-multi", steps=3, guidance_scale=2.0)
@@ -205,3 +214,19 @@ def test_every_choice_of_the_dials_draws_and_two_of_them_fit_beside_each_other(
 def test_steps_are_shown_from_the_first_to_the_last(lesson, count):
     shown = lesson.spread_over(count, 5)
     assert shown[0] == 0 and shown[-1] == count - 1 and len(shown) == len(set(shown)) == min(count, 5)
+
+
+def test_the_ancestral_rule_in_the_answer_of_an_exercise_is_that_of_diffusers():
+    recap = next(cell for cell in read_notebook(find_notebooks(["03"])[0]).cells if cell.id == "recap000")
+    (rule,) = (block for block in re.findall(r"```python\n(.+?)```", recap.source, re.DOTALL) if "s2 =" in block)
+    scheduler = DDPMScheduler.from_config(STABLE_DIFFUSION, clip_sample=False, timestep_spacing="trailing")
+    scheduler.set_timesteps(10)
+    time, following = scheduler.timesteps[3:5]
+    x, noise = torch.randn(2, 1, 4, 8, 8)
+    signal, share = signal_and_noise(scheduler, following)
+    names = {"torch": torch, "scheduler": scheduler, "x": x, "noise": noise, "time": time, "following": following}
+    names |= {"signal": signal, "share": share, "clean": predict_clean(scheduler, x, noise, time)}
+    torch.manual_seed(5)
+    exec(rule, names)
+    library = scheduler.step(noise, time, x, generator=torch.Generator().manual_seed(5)).prev_sample
+    torch.testing.assert_close(names["x"], library, rtol=1e-4, atol=1e-5)
