@@ -29,7 +29,7 @@ SMALLER = {
     "04": {
         "draw_scenes(16,": "draw_scenes(8,",
         "guidance = [1.0, 2.0, 6.0, 12.0]": "guidance = [2.0]",
-        '("ddim", 4),\n        ("ddim", 12),\n        ("dpm-multi", 4),\n        ("dpm-multi", 8),\n': "",
+        '("ddim", 4), ("dpm-multi", 1), ("dpm-multi", 2), ': "",
     },
 }
 """What makes the cells of each lesson quick: texts that stand there once, and what is put in their place."""
