@@ -8,7 +8,7 @@ SET_UP = "$(PYTHON)" -Es -m tutorial_utils.bootstrap
 KEPT = PYTHONDONTWRITEBYTECODE PYTHONHASHSEED PYTHONIOENCODING PYTHONPYCACHEPREFIX PYTHONUNBUFFERED PYTHONUTF8
 unexport $(filter-out $(KEPT),$(filter PYTHON% PYTEST_%,$(.VARIABLES)))
 
-.PHONY: help notebooks test deep lab editions refresh bench gpu report matrix browser classroom classroom-test hub lint setup
+.PHONY: help notebooks test deep lab editions refresh bench gpu report matrix mutants browser classroom classroom-test hub lint setup
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1\t/p' Makefile | expand -t 24
@@ -55,6 +55,9 @@ report: setup  ## measure everything (an hour or two) and write docs/report.md
 
 matrix: setup  ## which facts hold under the newest and the oldest versions (an hour), into docs/matrix.md
 	@.venv/bin/python tests/benchmarks/matrix.py
+
+mutants: setup  ## which faults the lessons' facts notice (half an hour or two): make mutants LESSONS="01 03" WORDS="rollout mask"
+	@.venv/bin/python tests/mutants/mutants.py --lessons $(LESSONS) --words $(WORDS)
 
 browser:  ## every lesson in JupyterLab in a real browser; needs Chromium, such as Debian's package
 	@$(SET_UP) browser lesson2
