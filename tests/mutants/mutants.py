@@ -1,10 +1,11 @@
 """Which faults the lessons' own facts notice: each of `faults.FAULTS` is tried in the lesson that uses its line.
 
-python tests/mutants/mutants.py [--lessons 01 03] [--words rollout transposed] [--at-once 2]
+python tests/mutants/mutants.py [--lessons 01 03] [--words rollout transposed] [--at-once 2] [--whole]
 
 A lesson runs in a process of its own, on one thread, with a copy of the package in which the fault is; it stops at the
-first fact that does not hold. It runs with smaller numbers first, and as a whole if the fault survives that. An
-exception that is no fact is counted apart. Exits with 1 if the facts of the lessons notice less than nine in ten.
+first fact that does not hold. It runs with smaller numbers first, and as a whole if the fault survives that (or at
+once, with --whole). An exception that is no fact is counted apart. Exits with 1 if the facts of the lessons notice less
+than nine in ten.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from faults import FAULTS, LESSON, Fault
@@ -74,23 +77,26 @@ def main() -> int:
     parser.add_argument("--lessons", nargs="*", metavar="NN", help="all by default")
     parser.add_argument("--words", nargs="*", metavar="WORD", help="only faults that have one of them anywhere")
     parser.add_argument("--at-once", type=int, default=runtime.cores(), metavar="N", help="a lesson for each core")
+    parser.add_argument("--whole", action="store_true", help="without a try with smaller numbers")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "mutants.md")
     options = parser.parse_args()
     files.require_place(options.out.parent, "--out")
     chosen = [fault for fault in FAULTS if is_chosen(fault, options.lessons, options.words)]
     if not chosen:
         raise SystemExit("No fault has these lessons and words.")
+    quick = {} if options.whole else QUICK
     with ThreadPoolExecutor(options.at_once) as pool:
-        for lesson, sound in zip(lessons := lessons_of(chosen), pool.map(control, lessons), strict=True):
+        controls = pool.map(lambda lesson: run(lesson, None, quick.get(lesson, {}), ROOT), lessons_of(chosen))
+        for lesson, sound in zip(lessons_of(chosen), controls, strict=True):
             if sound.kind != "survived":
                 raise SystemExit(f"Lesson {lesson} has no fault yet, and was {sound}")
         verdicts = []
-        for fault, verdict in zip(chosen, pool.map(tried, chosen), strict=True):
+        for fault, verdict in zip(chosen, pool.map(partial(tried, quick=quick), chosen), strict=True):
             print(f"{fault.lesson}  {fault.what}: {verdict}", flush=True)
             verdicts.append(verdict)
     report = table(chosen, verdicts)
-    with files.draft(options.out) as partial:
-        partial.write_text(report, encoding="utf-8")
+    with files.draft(options.out) as draft:
+        draft.write_text(report, encoding="utf-8")
     print(report[report.rindex("\n\n") :])
     return sum(verdict.kind == "fact" for verdict in verdicts) < DUE * len(chosen)
 
@@ -106,16 +112,11 @@ def lessons_of(faults: list[Fault]) -> list[str]:
     return sorted({fault.lesson for fault in faults})
 
 
-def control(lesson: str) -> Verdict:
-    """The lesson without a fault, which has to survive."""
-    return run(lesson, None, QUICK.get(lesson, {}), ROOT)
-
-
-def tried(fault: Fault, course: Path = ROOT) -> Verdict:
+def tried(fault: Fault, course: Path = ROOT, quick: Mapping[str, dict[str, str]] = QUICK) -> Verdict:
     """What comes of a fault in a lesson of a course: with smaller numbers, and if it survives those, with its own."""
-    quick = QUICK.get(fault.lesson, {})
-    verdict = run(fault.lesson, fault, quick, course)
-    return run(fault.lesson, fault, {}, course) if quick and verdict.kind == "survived" else verdict
+    changes = quick.get(fault.lesson, {})
+    verdict = run(fault.lesson, fault, changes, course)
+    return run(fault.lesson, fault, {}, course) if changes and verdict.kind == "survived" else verdict
 
 
 def run(lesson: str, fault: Fault | None, changes: dict[str, str], course: Path) -> Verdict:
