@@ -95,6 +95,7 @@ def main() -> int:
             print(f"{fault.lesson}  {fault.what}: {verdict}", flush=True)
             verdicts.append(verdict)
     report = table(chosen, verdicts)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     with files.draft(options.out) as draft:
         draft.write_text(report, encoding="utf-8")
     print(report[report.rindex("\n\n") :])

@@ -501,7 +501,7 @@ def test_a_scheduler_that_cannot_start_from_pure_noise_is_refused_with_those_tha
         ({"guidance_interval": "01"}, "guidance_interval='01' must be two noise levels"),
         ({"labels": [1, 2, 3]}, "labels are a list and no tensor"),
         ({"labels": torch.tensor([1, 2])}, "2 labels were given for 3 samples"),
-        ({"sources": generators([1, 2, 3, 4])}, "4 sources were given for 3 samples"),
+        pytest.param({"sources": generators([1, 2, 3, 4])}, "4 sources were given for 3 samples", id="four sources"),
     ],
     ids=str,
 )
