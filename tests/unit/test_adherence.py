@@ -91,7 +91,8 @@ def test_a_hue_that_goes_back_and_forth_flickers(truth):
 def test_brightness_is_of_the_garment_alone():
     clip = torch.zeros(2, FRAMES, 3, SIDE, SIDE)
     clip[0, :, 0, 10:20, 10:20] = 0.6
-    assert torch.allclose(Footage(clip).brightness, torch.tensor([0.6, 0.0]))
+    clip[1, 3, 1, 10:12, 10:12] = 0.4
+    assert torch.allclose(Footage(torch.cat([clip, 0 * clip[:1]])).brightness, torch.tensor([0.6, 0.4, 0.0]))
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,12 @@ def test_rollout_equals_the_product_written_out_by_hand(weights):
         assert rolled.sum() == pytest.approx(1 - product[0, 0], abs=1e-5)
 
 
+def test_rollout_is_in_the_precision_of_the_weights(weights):
+    doubled = attention_rollout(weights.double(), GRID)
+    assert doubled.dtype == torch.float64
+    torch.testing.assert_close(doubled.float(), attention_rollout(weights, GRID))
+
+
 def test_rollout_of_attention_to_itself_reaches_no_patch():
     itself = torch.eye(TOKENS).expand(LAYERS, 1, HEADS, TOKENS, TOKENS)
     assert torch.equal(attention_rollout(itself, GRID), torch.zeros(1, *GRID))

@@ -71,8 +71,18 @@ def test_neighbours_in_a_class_ignore_nearer_ones_outside():
 
 
 def test_spread_is_within_classes_only():
-    features = torch.tensor([[0.0, 0.0], [2.0, 0.0], [100.0, 0.0], [102.0, 0.0]])
-    assert metrics.spread(features, torch.tensor([0, 0, 1, 1])) == pytest.approx(2**0.5)
+    features = torch.tensor([[0.0, 0.0], [2.0, 0.0], [100.0, 0.0], [104.0, 0.0], [0.0, 300.0], [0.0, 306.0]])
+    assert metrics.spread(features, torch.tensor([0, 0, 1, 1, 2, 2])) == pytest.approx((1 + 2 + 3) / 3 * 2**0.5)
+
+
+def test_the_judge_is_the_miniature_at_any_scale(monkeypatch):
+    monkeypatch.setenv("TUTORIAL_SCALE", "full")
+    assert metrics.load_judge().vit.config.num_labels == 10
+
+
+def test_nothing_has_no_neighbours():
+    distances, indices = metrics.nearest(torch.zeros(0, 2), torch.zeros(3, 2))
+    assert distances.shape == indices.shape == (0,)
 
 
 def test_unsuitable_images_are_refused(judge):

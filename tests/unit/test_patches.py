@@ -136,6 +136,9 @@ def test_what_whole_patches_do_not_cover_is_cut_off_all_around():
     image = np.arange(7 * 9).reshape(1, 7, 9)
     np.testing.assert_array_equal(trim_to_patches(image, (5, 4)), image[:, 1:6, :8])
     np.testing.assert_array_equal(trim_to_patches(image[..., :7], 7), image[..., :7])
+    np.testing.assert_array_equal(trim_to_patches(image[0], (5, 4)), image[0, 1:6, :8])
+    with pytest.raises(ValueError, match=r"images of shape \(9,\) must be"):
+        trim_to_patches(image[0, 0], 4)
 
 
 def test_a_patch_larger_than_the_image_is_named():

@@ -144,6 +144,13 @@ def test_the_null_label_is_the_last_one(reference):
     assert build(reference, "uncond").null_label is None
 
 
+@pytest.mark.parametrize("qkv_bias", [False, True])
+def test_queries_keys_and_values_have_a_bias_where_one_is_asked_for(qkv_bias):
+    network = tiny(qkv_bias=qkv_bias)
+    blocks = [*network.in_blocks, network.mid_block, *network.out_blocks]
+    assert [block.attn.qkv.bias is not None for block in blocks] == [qkv_bias] * 5
+
+
 # --- Precision and memory -----------------------------------------------------------------------------------------
 
 
@@ -232,6 +239,8 @@ def test_labels_for_a_network_without_classes_are_refused():
         ({"num_heads": 0}, "num_heads=0"),
         ({"depth": 3}, "depth=3 must be even"),
         ({"depth": 0}, "depth=0 must be even and at least 2"),
+        ({"in_chans": 0}, "in_chans=0 and mlp_ratio="),
+        ({"mlp_ratio": 0}, "mlp_ratio=0 must leave at least one"),
         ({"num_classes": 0}, "num_classes=0"),
         ({"num_classes": 1}, "num_classes=1"),
         ({"num_classes": -2}, "num_classes=-2"),
