@@ -126,7 +126,7 @@ IN_LESSON_3 = [
 
 IN_LESSON_4 = [
     (LATTE, "masked_fill(beyond, -torch.inf)", "masked_fill(beyond, 0)", "the mask of the prompts forgotten"),
-    (LATTE, "places >= prompts.lengths", "places >= prompts.lengths - 1", "the last token masked, too"),
+    (LATTE, "prompts.lengths[:, None])", "prompts.lengths[:, None] - 1)", "the last token masked, too"),
     (LATTE, "times - 1,", "times,", "times one too late"),
     (LATTE, "prompts.embeddings.device) + len(prompts),", "prompts.embeddings.device),",
      "guided away from the prompt itself"),
