@@ -74,7 +74,7 @@ IN_LESSON_2 = [
     (AXES, "_alike(np.flip(a, axis), b) - _alike(a, b)", "_alike(a, b) - _alike(np.flip(a, axis), b)",
      "the sign of the gain turned"),
     (AXES, "rest[int(drifts[0].argmax())]", "rest[int(drifts[0].argmin())]", "the axis of the least drift"),
-    (LESSON, "tf.where(flip, others, labels)", "labels", "volumes mirrored without their labels"),
+    (LESSON, "tf.where(flip, others, labels)", "tf.where(flip, labels, labels)", "volumes mirrored without their labels"),
     (LESSON, "[1 + layout.left_right]", "[layout.left_right]", "mirrored along the axis before"),
     (LESSON, "return tf.image.convert_image_dtype(volumes, tf.float32)[", "return tf.cast(volumes, tf.float32)[",
      "values left from 0 to 255"),

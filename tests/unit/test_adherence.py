@@ -88,6 +88,14 @@ def test_a_hue_that_goes_back_and_forth_flickers(truth):
     assert torch.allclose(Footage(dark).hue_flicker, torch.tensor(30.0), atol=1.5), "black frames have no hue"
 
 
+def test_the_window_around_a_garment_at_the_edge_stays_on_the_canvas():
+    clip = torch.zeros(1, FRAMES, 3, SIDE, SIDE)
+    clip[0, 0, :, :6, -6:] = clip[0, 1, :, -6:, :6] = 1.0
+    footage = Footage(clip)
+    assert footage.corners[0, :2].tolist() == [[0, SIDE - 28], [SIDE - 28, 0]]
+    assert footage.sprites[0, 0, :6, -6:].min() == footage.sprites[0, 1, -6:, :6].min() == 1
+
+
 def test_brightness_is_of_the_garment_alone():
     clip = torch.zeros(2, FRAMES, 3, SIDE, SIDE)
     clip[0, :, 0, 10:20, 10:20] = 0.6

@@ -92,5 +92,7 @@ def test_unsuitable_images_are_refused(judge):
         judge(torch.zeros(2, 1, 8, 8))
     with pytest.raises(ValueError, match=r"\(1, 3, 8, 8\).* N at least 2"):
         metrics.frechet_distance(judge, torch.zeros(1, 3, 8, 8), torch.zeros(4, 3, 8, 8))
+    with pytest.raises(ValueError, match=r"features .*\(2, 5\): floats \(N, 128\)"):
+        judge.logits(torch.zeros(2, 5))
     with pytest.raises(ValueError, match=r"queries are \(2,\) each, the others \(3,\)"):
         metrics.nearest(torch.zeros(1, 2), torch.zeros(1, 3))
