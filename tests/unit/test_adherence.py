@@ -231,6 +231,11 @@ def test_motion_is_the_nearest_that_a_caption_names(steps, direction, speed):
     assert [Footage(clip).direction.tolist(), Footage(clip).speed.tolist()] == [[direction], [speed]]
 
 
+def test_each_clip_is_read_by_itself():
+    footage = Footage(torch.cat([squares(0, -1), squares(0, 0.3), squares(3.4, 0)]))
+    assert [footage.direction.tolist(), footage.speed.tolist()] == [[0, NONE, 3], [0, NONE, 1]]
+
+
 def test_the_centre_of_mass_is_in_pixels_and_heeds_no_haze():
     clip = squares(0, 0)
     clip[..., :20, :] += 0.05
