@@ -17,6 +17,9 @@ TAG = "slide"
 MOST = 30
 """Slides of a lesson."""
 
+QUESTION = "**Predict, then see.**"
+"""How a question begins that is asked before the cell that shows the answer."""
+
 POINTS = 4
 """Points of a recap on one slide."""
 
@@ -68,8 +71,9 @@ def _question(opening: str) -> str:
 
 
 def _slide(cells: list[NotebookNode], texts: list[str], at: int) -> str:
-    if texts[at]:
-        return texts[at]
+    if texts[at]:  # of a question that follows an explanation, the question
+        _, mark, question = texts[at].rpartition(QUESTION)
+        return mark + question if mark else texts[at]
     heading = next(found[-1] for text in texts[at::-1] if (found := re.findall(r"^#+ +(.+)$", text, re.MULTILINE)))
     return "\n\n".join([f"## {heading}", *_pictures(cells[at]), _caption(texts[at + 1])])
 

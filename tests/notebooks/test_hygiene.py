@@ -1,12 +1,20 @@
 """The committed notebooks are executed, clean and small."""
 
+import importlib
+import re
+
 import nbformat
 import pytest
 from hygiene import MAX_MB_TOGETHER, problems
 from leaks import leaks
 
 from tutorial_utils import links
+from tutorial_utils.editions import cleared
 from tutorial_utils.execution import find_notebooks
+from tutorial_utils.pages import AS_TYPED, markdown_to_html
+from tutorial_utils.slides import QUESTION
+
+CHECK = re.compile(r'check_exercise\("([\d.]+)", (\w+)\)$')
 
 
 @pytest.mark.parametrize("path", find_notebooks(), ids=lambda path: path.stem)
@@ -23,6 +31,41 @@ def test_a_lesson_begins_with_the_cell_that_fetches_the_course_from_the_address_
     nbformat.write(notebook, tmp_path / path.name)
     (problem,) = problems(tmp_path / path.name)
     assert "is not the one of this repository" in problem
+
+
+@pytest.mark.parametrize("path", find_notebooks(), ids=lambda path: path.stem)
+def test_a_lesson_asks_before_it_shows(path):
+    cells = nbformat.read(path, as_version=4).cells
+    asked = [at for at, cell in enumerate(cells) if cell.cell_type == "markdown" and QUESTION in cell.source]
+    assert len(asked) >= 4
+    for at, following in zip(asked, [*asked[1:], len(cells)], strict=True):
+        question = cells[at].source.partition(QUESTION)[2]
+        assert question.count('<input type="checkbox">') >= 2 and question.count("<summary>Reveal</summary>") == 1
+        after = [cell.source for cell in cells[at + 1 : following] if cell.cell_type == "code"]
+        assert any("check(" in source for source in after), f"nothing asserts the answer to {question[:60]!r}"
+
+
+@pytest.mark.parametrize("path", find_notebooks(), ids=lambda path: path.stem)
+def test_every_formula_of_a_lesson_can_be_set(path):
+    texts = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"]
+    pages = [markdown_to_html(text) for text in texts]
+    assert sum(page.count("<math") for page in pages) >= 10
+    assert [page for page in pages if AS_TYPED in page] == []
+
+
+@pytest.mark.parametrize("path", find_notebooks(), ids=lambda path: path.stem)
+def test_an_exercise_has_hints_a_gap_and_its_check(path):
+    cells = nbformat.read(path, as_version=4).cells
+    checks = {found[1]: at for at, cell in enumerate(cells) if (found := CHECK.match(cell.source))}
+    lesson = importlib.import_module(f"tutorial_utils.exercises.lesson_{int(path.stem[:2])}")
+    assert list(checks) == list(lesson.EXERCISES) and len(checks) >= 6
+    for number, at in checks.items():
+        task, solution = cells[at - 2].source, cells[at - 1].source
+        assert f"**{number} · " in task and 1 <= task.count("<details><summary>Hint") <= 3
+        name = CHECK.match(cells[at].source)[2]
+        assert solution.startswith(f"def {name}(") and cleared(solution) != solution
+        kinds = [cell.metadata.nbgrader for cell in (cells[at - 1], cells[at])]
+        assert [(kind.solution, kind.grade) for kind in kinds] == [(True, False), (False, True)]
 
 
 def test_notebooks_together_are_small():

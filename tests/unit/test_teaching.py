@@ -28,7 +28,7 @@ def lesson():
         new_markdown_cell("## 2 · Patches\n\n### By hand\n\nTwo loops."),
         tagged(new_code_cell("show()", outputs=[picture("nine tiles in three rows")])),
         new_markdown_cell("*Nine tiles. Read them from left to right. And a third sentence.* More text."),
-        tagged(new_markdown_cell("**Predict, then see.** How many, of $3^2$?")),
+        tagged(new_markdown_cell("An explanation.\n\n**Predict, then see.** How many, of $3^2$?")),
         new_code_cell('check_exercise("1.1", count_tokens)'),
         new_markdown_cell("## Nothing that the plan knows"),
         new_markdown_cell("## 8 · Recap\n\n" + "\n".join(f"- point {number}" for number in range(6)) + "\n\n## Next"),
@@ -83,7 +83,7 @@ def test_a_slide_has_a_heading_its_picture_and_two_sentences(page):
 
 def test_what_is_asked_is_a_slide_as_it_stands_and_code_is_none(page):
     assert "Predict, then see." in page and "<math" in page
-    assert "show()" not in page and "check_exercise" not in page
+    assert "An explanation." not in page and "show()" not in page and "check_exercise" not in page
 
 
 def test_slides_load_nothing_from_elsewhere(page):
