@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -22,6 +23,11 @@ MAX_LINES = 20
 HOT_LINK = re.compile(r"!\[[^\]]*\]\(https?:|<img[^>]+src=.https?:")
 TIMING = re.compile(r"\b\d+(\.\d+)? ?(ms|µs|s/it|it/s)\b|\bWall time")
 MACHINE_PATH = re.compile(r"(?<![\w./])/(?:home|root|Users|tmp|work|usr|opt|mnt|var)/[\w.-]+|[A-Z]:\\\\?Users")
+
+MIN_WORDS = 3
+COUNTED = """a an the of and in by x no one two without description has been provided figure image picture photo
+animation video clip frame patch map panel row column side second caption class pixel plot graph"""
+"""Words that say how much there is of what, and nothing else: they describe no picture."""
 
 
 def problems(path: Path) -> list[str]:
@@ -64,11 +70,28 @@ def _outputs(code: list[NotebookNode]) -> list[str]:
                 found.append(f"code cell {number} stores stderr")
             if WIDGET in output.get("data", {}):
                 found.append(f"code cell {number} stores a widget")
+            found += [f"code cell {number} {problem}" for problem in _pictures(output)]
             if match := TIMING.search(_text(output)):
                 found.append(f"code cell {number} stores the timing {match.group()}")
             if match := MACHINE_PATH.search(_text(output)):
                 found.append(f"code cell {number} stores the path {match.group()}")
     return found
+
+
+def _pictures(output: NotebookNode) -> Iterator[str]:
+    """What a reader who cannot see an output's pictures would miss."""
+    for kind in (kind for kind in output.get("data", {}) if kind.startswith("image/")):
+        words = output.get("metadata", {}).get(kind, {}).get("alt", "")
+        if not words.strip():
+            yield "shows a picture without an alternative text"
+        elif len(_meaning(words)) < MIN_WORDS:
+            yield f"shows a picture of which its alternative text says nothing: {words!r}"
+
+
+def _meaning(words: str) -> set[str]:
+    """The words of an alternative text that say more than how many pictures there are, and how large."""
+    found = re.findall(r"[^\W\d_]{2,}", words.lower())
+    return {word for word in found if not {word, word.removesuffix("s"), word.removesuffix("es")} & {*COUNTED.split()}}
 
 
 def _text(output: NotebookNode) -> str:

@@ -72,6 +72,34 @@ def test_notebooks_together_are_small():
     assert sum(path.stat().st_size for path in find_notebooks()) <= MAX_MB_TOGETHER * 2**20
 
 
+NOTHING = ["", " ", "7 images.", "3 x 4 patches", "Figure", "Two pictures side by side, without captions.", "1 video"]
+NOTHING += [
+    "No description has been provided for this image",
+    "6 videos of 8 frames. Animation of 8 frames, 8 in a second.",
+]
+
+
+@pytest.mark.parametrize("words", [None, *NOTHING])
+def test_a_picture_without_words_or_with_a_bare_count_is_found(tmp_path, words):
+    assert [problem.split(" ", 4)[-1][:15] for problem in pictured(tmp_path, words)] == ["shows a picture"]
+
+
+@pytest.mark.parametrize(
+    "words", ["Accuracy falls from 93% to 10%.", "Two pictures: sneaker; ankle boot.", "一只 红色 运动鞋"]
+)
+def test_a_picture_with_a_description_is_sound(tmp_path, words):
+    assert pictured(tmp_path, words) == []
+
+
+def pictured(folder, words: str | None) -> list[str]:
+    """What is said about the pictures of a notebook with one of them."""
+    about = {} if words is None else {"image/png": {"alt": words}}
+    output = nbformat.v4.new_output("display_data", {"image/png": "iVBORw0KGgo="}, metadata=about)
+    cell = nbformat.v4.new_code_cell("1", outputs=[output], execution_count=1)
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), folder / "01_pictures.ipynb")
+    return [problem for problem in problems(folder / "01_pictures.ipynb") if "picture" in problem.partition(": ")[2]]
+
+
 @pytest.mark.parametrize(
     ("cells", "found"),
     [
