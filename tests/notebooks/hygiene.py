@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +26,12 @@ HOT_LINK = re.compile(r"!\[[^\]]*\]\(https?:|<img[^>]+src=.https?:")
 TIMING = re.compile(r"\b\d+(\.\d+)? ?(ms|µs|s/it|it/s)\b|\bWall time")
 MACHINE_PATH = re.compile(r"(?<![\w./])/(?:home|root|Users|tmp|work|usr|opt|mnt|var)/[\w.-]+|[A-Z]:\\\\?Users")
 
+SMALL_WORDS = re.compile(r"\b(?:fontsize|labelsize)=([\d.]+)")
+PALE_WORDS = re.compile(r"\b(?:text|annotate|suptitle|set_title|set_[xyz]label)\(.*\bQUIET\b")
+GRID = re.compile(r"(\d+) pictures (?:in rows of (\d+)|side by side)")
+CUT = re.compile(r"^[^.]*\bpatches\b|\bPanel ")  # pieces of a picture, and pictures beside something else
+MIN_POINTS = 7
+MIN_PIXELS = 78
 MIN_WORDS = 3
 COUNTED = """a an the of and in by x no one two without description has been provided figure image picture photo
 animation video clip frame patch map panel row column side second caption class pixel plot graph"""
@@ -63,6 +71,10 @@ def _execution(code: list[NotebookNode]) -> list[str]:
 def _outputs(code: list[NotebookNode]) -> list[str]:
     found = []
     for number, cell in enumerate(code, 1):
+        if any(float(size) < MIN_POINTS for size in SMALL_WORDS.findall(cell.source)):
+            found.append(f"code cell {number} writes in less than {MIN_POINTS} points")
+        if PALE_WORDS.search(cell.source):
+            found.append(f"code cell {number} writes in QUIET, which is too pale for words")
         for output in cell.outputs:
             if output.output_type == "error":
                 found.append(f"code cell {number} stores an error")
@@ -86,6 +98,10 @@ def _pictures(output: NotebookNode) -> Iterator[str]:
             yield "shows a picture without an alternative text"
         elif len(_meaning(words)) < MIN_WORDS:
             yield f"shows a picture of which its alternative text says nothing: {words!r}"
+        elif kind == "image/png" and not CUT.search(words) and (grid := GRID.search(words)):
+            width, _ = struct.unpack(">II", base64.b64decode(output.data[kind][:64])[16:24])
+            if width < MIN_PIXELS * int(grid[2] or grid[1]):
+                yield f"shows pictures that are narrower than {MIN_PIXELS} pixels: {grid[0]} in {width}"
 
 
 def _meaning(words: str) -> set[str]:

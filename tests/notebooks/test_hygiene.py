@@ -1,12 +1,15 @@
 """The committed notebooks are executed, clean and small."""
 
+import base64
 import importlib
+import io
 import re
 
 import nbformat
 import pytest
 from hygiene import MAX_MB_TOGETHER, problems
 from leaks import leaks
+from PIL import Image
 
 from tutorial_utils import links
 from tutorial_utils.editions import cleared
@@ -91,13 +94,39 @@ def test_a_picture_with_a_description_is_sound(tmp_path, words):
     assert pictured(tmp_path, words) == []
 
 
-def pictured(folder, words: str | None) -> list[str]:
+@pytest.mark.parametrize(
+    ("words", "wide"), [("Bags. 4 pictures in rows of 2.", 160), ("Bags. 2 pictures side by side.", 160)]
+)
+def test_a_grid_of_stamps_is_found(tmp_path, words, wide):
+    words = f"{words} Row 1: a bag; a coat; a boot."
+    assert pictured(tmp_path, words, wide) == pictured(tmp_path, f"The patches of one. {words}", 99) == []
+    (problem,) = pictured(tmp_path, words, wide - 10)
+    assert "narrower than 78 pixels" in problem
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        ("ax.text(1, 1, 'a', fontsize=6.5)", "writes in less than 7 points"),
+        ("ax.tick_params(labelsize=5)", "writes in less than 7 points"),
+        ("ax.text(1, 1, 'a', color=plotting.QUIET)", "writes in QUIET"),
+        ("ax.plot(x, y, markersize=3, color=plotting.QUIET)\nax.text(1, 1, 'a', fontsize=7)", ""),
+    ],
+)
+def test_words_that_are_small_or_pale_are_found(tmp_path, source, problem):
+    found = [line for line in pictured(tmp_path, None, source=source) if "writes" in line]
+    assert len(found) == bool(problem) and all(problem in line for line in found)
+
+
+def pictured(folder, words: str | None, wide: int = 400, source: str = "1 # a picture") -> list[str]:
     """What is said about the pictures of a notebook with one of them."""
-    about = {} if words is None else {"image/png": {"alt": words}}
-    output = nbformat.v4.new_output("display_data", {"image/png": "iVBORw0KGgo="}, metadata=about)
-    cell = nbformat.v4.new_code_cell("1", outputs=[output], execution_count=1)
+    about, png = {} if words is None else {"image/png": {"alt": words}}, io.BytesIO()
+    Image.new("RGB", (wide, 9)).save(png, "PNG")
+    data = {"image/png": base64.b64encode(png.getvalue()).decode()}
+    cell = nbformat.v4.new_code_cell(source, execution_count=1)
+    cell.outputs = [nbformat.v4.new_output("display_data", data, metadata=about)]
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), folder / "01_pictures.ipynb")
-    return [problem for problem in problems(folder / "01_pictures.ipynb") if "picture" in problem.partition(": ")[2]]
+    return [line for line in problems(folder / "01_pictures.ipynb") if "picture" in line[21:] or "writes" in line]
 
 
 @pytest.mark.parametrize(
