@@ -247,7 +247,17 @@ def test_a_network_is_trained_on_own_pictures_and_its_card_says_so(train, tiny, 
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert "27 own pictures from the folder `bars` (lying 12, standing 15)" in card
     assert f"`python -m tutorial_utils train {recipe} --images bars --share 0.1`" in card
-    others = ("Fashion", "fashion_mnist", "ten kinds", "10,000", "shirt", "as ViT-mini judges", "Fréchet", "apache")
+    others = (
+        "Fashion",
+        "fashion_mnist",
+        "ten kinds",
+        "10,000",
+        "shirt",
+        "as ViT-mini judges",
+        "Fréchet",
+        "apache",
+        "Not copies",
+    )
     assert [word for word in others if word in card] == []
     assert str(tmp_path) not in card and "{" not in card
     assert card.split("# ", 1)[1].splitlines()[-1] in out  # it is shown

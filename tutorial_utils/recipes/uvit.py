@@ -213,8 +213,9 @@ was trained for a lesson. {use}
 | sampled with | {sampler} |
 | VAE-mini alone | gives the {tested:,} test images, as stills, back at {vae_psnr:.1f} dB |
 {judged}
-Not copies: the nearest training image of its class is {sample_to_nearest:.3f} away from a sample (root mean square,
-median of {samples:,}), and {test_to_nearest:.3f} from a test image passed through the VAE.{spreads}
+Copies? The nearest training image of its class is {sample_to_nearest:.3f} away from a sample (root mean square,
+median of {samples:,}), and {test_to_nearest:.3f} from a test image passed through the VAE: copies would be much nearer
+than that.{spreads}
 
 `training.csv` has the loss{figures} during training, `metrics.json` all numbers of this card and every setting of the
 recipe.
