@@ -15,7 +15,7 @@ from tutorial_utils import runtime
 pytestmark = pytest.mark.usefixtures("at_the_lessons")
 
 JUDGING = "· Judging"
-FAR_ENOUGH = {"03": "· Train it yourself", "04": "· Dials"}
+FAR_ENOUGH = {"03": "· Train it yourself", "04": "· What changes"}
 """Where to stop in float16, which processors take slowly; what lesson 3 trains is in single precision anyway."""
 
 WHOLE = pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.deep)], ids=["smaller", "whole"])
