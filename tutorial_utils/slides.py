@@ -71,9 +71,9 @@ def _question(opening: str) -> str:
 
 
 def _slide(cells: list[NotebookNode], texts: list[str], at: int) -> str:
-    if texts[at]:  # of a question that follows an explanation, the question
-        _, mark, question = texts[at].rpartition(QUESTION)
-        return mark + question if mark else texts[at]
+    if texts[at]:  # of a question that follows an explanation, the question and what stands right before it
+        before, mark, question = texts[at].rpartition(QUESTION)
+        return "\n\n".join([*before.strip().split("\n\n")[-1:], mark + question])
     heading = next(found[-1] for text in texts[at::-1] if (found := re.findall(r"^#+ +(.+)$", text, re.MULTILINE)))
     return "\n\n".join([f"## {heading}", *_pictures(cells[at]), _caption(texts[at + 1])])
 
@@ -81,7 +81,7 @@ def _slide(cells: list[NotebookNode], texts: list[str], at: int) -> str:
 def _recap(texts: list[str]) -> list[str]:
     """The points of the recap, on as many slides as they need."""
     recap = next((text for text in texts if re.search(r"^## .*Recap$", text, re.MULTILINE)), "")
-    points = re.findall(r"^- .+$", recap.partition("Recap")[2].partition("\n## ")[0], re.MULTILINE)
+    points = re.findall(r"^- .+(?:\n(?![-\n]).+)*", recap.partition("Recap")[2].partition("\n## ")[0], re.MULTILINE)
     return ["## Recap\n\n" + "\n".join(points[first : first + POINTS]) for first in range(0, len(points), POINTS)]
 
 

@@ -28,10 +28,12 @@ def lesson():
         new_markdown_cell("## 2 · Patches\n\n### By hand\n\nTwo loops."),
         tagged(new_code_cell("show()", outputs=[picture("nine tiles in three rows")])),
         new_markdown_cell("*Nine tiles. Read them from left to right. And a third sentence.* More text."),
-        tagged(new_markdown_cell("An explanation.\n\n**Predict, then see.** How many, of $3^2$?")),
+        tagged(new_markdown_cell("Too long.\n\nAn explanation.\n\n**Predict, then see.** How many, of $3^2$?")),
         new_code_cell('check_exercise("1.1", count_tokens)'),
         new_markdown_cell("## Nothing that the plan knows"),
-        new_markdown_cell("## 8 · Recap\n\n" + "\n".join(f"- point {number}" for number in range(6)) + "\n\n## Next"),
+        new_markdown_cell(
+            "## 8 · Recap\n\n" + "\n".join(f"- point {number}\n  of it" for number in range(6)) + "\n\n## Next"
+        ),
     ]
     return new_notebook(cells=cells)
 
@@ -76,14 +78,15 @@ def page(lesson, tmp_path):
 
 def test_a_slide_has_a_heading_its_picture_and_two_sentences(page):
     assert page.count("<section><section>") == 5  # the question first, the recap on two at the end
-    assert "How can it?" in page and "<strong>words" not in page and page.count("<li>point") == 6
+    assert "How can it?" in page and "<strong>words" not in page and page.count("of it</li>") == 6
     assert "By hand" in page and "nine tiles in three rows" in page
     assert "Read them from left to right." in page and "a third sentence" not in page
 
 
 def test_what_is_asked_is_a_slide_as_it_stands_and_code_is_none(page):
     assert "Predict, then see." in page and "<math" in page
-    assert "An explanation." not in page and "show()" not in page and "check_exercise" not in page
+    assert "An explanation." in page and "Too long." not in page
+    assert "show()" not in page and "check_exercise" not in page
 
 
 def test_slides_load_nothing_from_elsewhere(page):
