@@ -12,7 +12,7 @@ import typer
 from commandline import run
 
 from tutorial_utils import __main__ as cli
-from tutorial_utils import execution, working
+from tutorial_utils import execution, teaching, working
 from tutorial_utils.assets import bundle, store
 from tutorial_utils.recipes import training
 from tutorial_utils.sampling import by_class, diffusion, latte, latte_model
@@ -50,6 +50,7 @@ LONG = [
     (execution, "execute"),
     (bundle, "add"),
     (working, "_copy"),
+    (teaching, "written"),
     (training, "carry_out"),
     (cli, "serve"),
 ]
@@ -64,7 +65,7 @@ def no_work(monkeypatch):
 
 
 def test_every_command_that_writes_is_tried():
-    assert {words[-1] for words in WRITING} == {"run", "bundle", "uvit", "latte", "lab", "reset", "train"}
+    assert {words[-1] for words in WRITING} == {"run", "editions", "bundle", "uvit", "latte", "lab", "reset", "train"}
 
 
 @pytest.mark.parametrize("place", ["a file", "below a file", "where nobody writes"])

@@ -26,6 +26,7 @@ NEEDED = {
     "uvit": ["--out", "nowhere"],
     "latte": LATTE,
     "bundle": ["--out", "nowhere"],
+    "editions": ["--out", "nowhere"],
     "reset": ["01"],
     "train": ["vae", "--out", "nowhere"],
 }

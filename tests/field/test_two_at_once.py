@@ -10,7 +10,7 @@ import models
 import pytest
 from commandline import REQUEST, assert_all_whole, run, tiny_networks
 
-from tutorial_utils import files, working
+from tutorial_utils import editions, files, working
 from tutorial_utils.recipes import training
 from tutorial_utils.sampling import by_class
 from tutorial_utils.sampling.diffusion import Settings
@@ -97,7 +97,8 @@ def test_writers_of_one_file_leave_a_whole_one(tmp_path):
 def test_learners_copies_are_whole_whoever_makes_them(tmp_path):
     assert together(4, lambda _: working.bring(tmp_path / "work")) == []
     for name, original in working._originals().items():
-        assert (tmp_path / "work" / name).read_bytes() == original.read_bytes()
+        made = editions.student(original.read_text(encoding="utf-8"))
+        assert (tmp_path / "work" / name).read_text(encoding="utf-8") == made
 
 
 def test_a_name_of_any_length_has_a_draft(tmp_path):
