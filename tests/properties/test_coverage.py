@@ -44,7 +44,9 @@ WITHOUT = {
     ],
     "it runs the lessons' cells, which have tests of their own": ["definitions", "execution.client_for"],
     "it is tried with what calls it": [
+        "execution.write_whole",
         "figures.alt",
+        "pages.markdown_to_html",
         "progress",
         "require.unreadable",
         "sampling.sampler.Sampler.fill",
@@ -81,6 +83,8 @@ WITHOUT = {
     "it is about the course's own exercises, each of which is tried with right and wrong answers": [
         "editions",
         "exercises",
+        "slides",
+        "teaching",
         "checks.agree",
         "checks.is_numeric",
         "checks.plain",

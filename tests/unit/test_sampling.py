@@ -217,8 +217,8 @@ def test_steps_are_shown_from_the_first_to_the_last(lesson, count):
 
 
 def test_the_ancestral_rule_in_the_answer_of_an_exercise_is_that_of_diffusers():
-    recap = next(cell for cell in read_notebook(find_notebooks(["03"])[0]).cells if cell.id == "recap000")
-    (rule,) = (block for block in re.findall(r"```python\n(.+?)```", recap.source, re.DOTALL) if "s2 =" in block)
+    more = next(cell for cell in read_notebook(find_notebooks(["03"])[0]).cells if cell.id == "more-to-try")
+    (rule,) = (block for block in re.findall(r"```python\n(.+?)```", more.source, re.DOTALL) if "s2 =" in block)
     scheduler = DDPMScheduler.from_config(STABLE_DIFFUSION, clip_sample=False, timestep_spacing="trailing")
     scheduler.set_timesteps(10)
     time, following = scheduler.timesteps[3:5]
