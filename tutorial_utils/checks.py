@@ -106,6 +106,8 @@ def plain(value: Any) -> Any:
             value = value.float()
     if hasattr(value, "numpy"):
         return value.numpy()
+    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind == "U":
+        value = value.tolist()
     return tuple(value) if isinstance(value, list | tuple) else value
 
 

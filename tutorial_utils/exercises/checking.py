@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LESSONS = ("1", "2", "3", "4")
-NOT_YET = "not yet: write it in the cell above, and run both cells"
+NOT_YET = (
+    "not yet: write it in the place of `raise NotImplementedError()`, here or in the exercise whose function you call, "
+    "and run the cells"
+)
 
 
 @dataclass(frozen=True)
@@ -44,17 +47,9 @@ class Exercise:
         """Try an answer on each case, up to the first that it gets wrong."""
         cases = self.cases()
         for name, arguments in cases.items():
-            try:
-                given = answer(*copy.deepcopy(arguments))
-            except NotImplementedError:
-                return Verdict("not yet", NOT_YET)
-            except Exception as error:  # whatever a learner's code can raise
-                if failures.is_memory(error):
-                    raise
-                reason = require.shortened(error, 200)
-                return Verdict("wrong", f"{name}: your function stopped with {type(error).__name__}: {reason}")
-            if given is None:
-                return Verdict("wrong", f"{name}: your function gave nothing back (None): is a `return` missing?")
+            given = _tried(lambda case=arguments: answer(*copy.deepcopy(case)))
+            if isinstance(given, Verdict):
+                return given if given.state == "not yet" else Verdict("wrong", f"{name}: {given.words}")
             got, wanted = checks.plain(given), checks.plain(self.right(*copy.deepcopy(arguments)))
             if not checks.agree(got, wanted, 0, self.atol):
                 return Verdict("wrong", f"{name}: {_seen(got, wanted)}{self._clue(arguments, got, wanted)}")
@@ -73,23 +68,26 @@ class Investigation:
     """What an answer should achieve, measured with a miniature.
 
     Attributes:
-        measure: what comes of an answer, and in words what was measured.
+        measure: what comes of what the answer gives, and in words what was measured.
+        arguments: makes what the answer is called with.
         at_least: the least that will do; None for no bound.
         at_most: the most that will do; None for no bound.
         advice: what to think about if it is missed.
     """
 
-    measure: Callable[[Callable[..., Any]], tuple[float, str]]
+    measure: Callable[[Any], tuple[float, str]]
+    arguments: Callable[[], tuple] = tuple
     at_least: float = -np.inf
     at_most: float = np.inf
     advice: str = ""
 
     def judge(self, answer: Callable[..., Any]) -> Verdict:
         """Measure an answer. A ValueError of the measurement is what is wrong with the answer's form."""
+        given = _tried(lambda: answer(*self.arguments()))
+        if isinstance(given, Verdict):
+            return given
         try:
-            value, words = self.measure(answer)
-        except NotImplementedError:
-            return Verdict("not yet", NOT_YET)
+            value, words = self.measure(given)
         except ValueError as error:
             return Verdict("wrong", require.shortened(error))
         if self.at_least <= value <= self.at_most:
@@ -124,7 +122,7 @@ def check_exercise(number: str, answer: Callable[..., Any]) -> None:
         # a measured number can differ between machines, so a case's line says which cases, and an investigation's less
         print(f"{MARK} {number} {verdict.words if isinstance(exercise, Exercise) else 'right: measured as asked for'}")
     elif checks.voice() == "strict":
-        raise CheckError(f"{number} {verdict.words}.")
+        raise CheckError(f"{number} {verdict.words.removesuffix('.')}.")
     elif verdict.state == "not yet":
         print(f"… {number} {verdict.words}.")
     else:
@@ -148,14 +146,32 @@ def find(number: str) -> Exercise | Investigation:
         for name, exercise in importlib.import_module(f"tutorial_utils.exercises.lesson_{lesson}").EXERCISES.items()
     }
     if number not in every:
-        raise ValueError(f"There is no exercise {number!r}: choose one of {', '.join(every)}.")
+        quotes = "" if isinstance(number, str) else f' Put the number in quotes: "{number}".'
+        raise ValueError(f"There is no exercise {number!r}: choose one of {', '.join(every)}.{quotes}")
     return every[number]
+
+
+def _tried(call: Callable[[], Any]) -> Any:
+    """What a learner's function gives, or a verdict if it gives nothing or stops."""
+    try:
+        given = call()
+    except NotImplementedError:
+        return Verdict("not yet", NOT_YET)
+    except Exception as error:  # whatever a learner's code can raise
+        if failures.is_memory(error):
+            raise
+        return Verdict("wrong", f"your function stopped with {type(error).__name__}: {require.shortened(error, 200)}")
+    if given is None:
+        return Verdict("wrong", "your function gave nothing back (None): is a `return` missing?")
+    return given
 
 
 def _seen(got: Any, wanted: Any) -> str:
     """What came, without what should have come."""
     if isinstance(got, tuple) and isinstance(wanted, tuple) and not checks.is_numeric(wanted):
         return _part_seen(got, wanted)
+    if checks.is_numeric(got, "c"):
+        return "got complex numbers: somewhere the root of a negative number is taken."
     if not (checks.is_numeric(got, "biuf") and checks.is_numeric(wanted)):
         return f"got {require.shortened(checks.short(got), 100)}."
     if np.shape(got) != np.shape(wanted):
@@ -165,19 +181,26 @@ def _seen(got: Any, wanted: Any) -> str:
     got, wanted = np.asarray(got, float), np.asarray(wanted, float)
     wrong = np.argwhere(~np.isclose(got, wanted, rtol=0, atol=1e-5))
     place = tuple(wrong[0].tolist())
-    return f"{len(wrong)} of {got.size} numbers are wrong, the first at {list(place)}, where you have {got[place]:.4g}."
+    why = " (it comes of 0 / 0, or of the root of a negative number)" if np.isnan(got[place]) else ""
+    here = f"the first at {list(place)}, where you have {got[place]:.4g}{why}"
+    return f"{len(wrong)} of {got.size} numbers are wrong, {here}."
 
 
 def _part_seen(got: tuple, wanted: tuple) -> str:
     if len(got) != len(wanted):
-        return f"you gave {len(got)} things, and {len(wanted)} are due."
+        return f"{len(wanted)} values are expected, and you gave {len(got)}."
     parts = zip(map(checks.plain, got), map(checks.plain, wanted), strict=True)
     number, one, other = next((n, *pair) for n, pair in enumerate(parts, 1) if not checks.agree(*pair, 0, 1e-5))
-    return f"of the {len(got)} things that you gave, number {number}: {_seen(one, other)}"
+    return f"of the {len(got)} values that you gave, number {number}: {_seen(one, other)}"
 
 
 def _comparable(got: Any, wanted: Any) -> bool:
-    return checks.is_numeric(got) and checks.is_numeric(wanted) and np.size(wanted) > 0
+    numbers = checks.is_numeric(got, "iuf") and checks.is_numeric(wanted, "iuf")
+    return numbers and np.size(wanted) > 0 and bool(np.isfinite(got).all())
+
+
+def _has_another_shape(got: Any, wanted: Any, atol: float) -> bool:
+    return np.shape(got) != np.shape(wanted) and _alike(np.ravel(got), np.ravel(wanted), atol)
 
 
 def _alike(got: Any, wanted: Any, atol: float) -> bool:
@@ -186,13 +209,13 @@ def _alike(got: Any, wanted: Any, atol: float) -> bool:
 
 def _is_multiple(got: Any, wanted: Any, atol: float) -> bool:
     one, other = (np.asarray(values, float).ravel() for values in (got, wanted))
-    if one.shape != other.shape or len(one) < 2 or not np.any(other) or not np.any(one):
+    if np.shape(got) != np.shape(wanted) or len(one) < 2 or not np.any(other) or not np.any(one):
         return False
     return bool(np.allclose(one, other * (one @ other) / (other @ other), rtol=1e-4, atol=atol))
 
 
 def _is_shifted(got: Any, wanted: Any, atol: float) -> bool:
-    if np.shape(got) != np.shape(wanted):
+    if np.shape(got) != np.shape(wanted) or np.size(wanted) < 2:  # any number is off from another by something
         return False
     difference = np.asarray(got, float) - np.asarray(wanted, float)
     return bool(np.allclose(difference, difference.flat[0], rtol=0, atol=atol)) and abs(difference.flat[0]) > atol
@@ -208,6 +231,7 @@ def _numeric(holds: Callable[[Any, Any, float], bool]) -> Callable[[Any, Any, fl
 
 
 ANYWHERE = {
+    "The numbers are right, and in the right order: only the shape is another.": _numeric(_has_another_shape),
     "It is right but for its sign.": _numeric(lambda got, wanted, atol: _alike(-np.asarray(got), wanted, atol)),
     "It is right but for one factor, which all numbers share.": _numeric(_is_multiple),
     "All numbers are off by the same amount.": _numeric(_is_shifted),

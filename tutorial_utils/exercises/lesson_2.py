@@ -37,7 +37,18 @@ def space_alone(frames: int, places: int) -> tuple[int, int]:
     return (frames * places) ** 2, frames * places**2
 
 
-CLIPS = {"2 frames of 3 places": (2, 3), "16 frames of 196 places": (16, 196), "a single frame": (1, 9)}
+def without_itself(frames: int, places: int) -> tuple[int, int]:
+    """Each token is compared with itself as well, and (a, b) and (b, a) are two pairs."""
+    tokens = frames * places
+    return tokens * (tokens - 1), frames * places * (places - 1) + places * frames * (frames - 1)
+
+
+def other_first(frames: int, places: int) -> tuple[int, int]:
+    """Those are the numbers, in the other order: joint attention comes first."""
+    return pairs(frames, places)[::-1]
+
+
+CLIPS = {"2 frames of 5 places": (2, 5), "16 frames of 196 places": (16, 196), "a single frame": (1, 9)}
 
 # --- 2.2 Uniform frame sampling ---------------------------------------------------------------------------------------
 
@@ -63,7 +74,22 @@ def counted_from_one(length: int, count: int) -> list[int]:
     return [number + 1 for number in frames(length, count)]
 
 
-LENGTHS = {"28 slices, 4 frames": (28, 4), "32 frames, 8 of them": (32, 8), "9 frames, 3 of them": (9, 3)}
+def earlier_middle(length: int, count: int) -> list[int]:
+    """Of two middle frames, take the later one."""
+    return [(length // count - 1) // 2 + number * length // count for number in range(count)]
+
+
+def last_of_each(length: int, count: int) -> list[int]:
+    """Those are the last frames of the parts; asked for are the middle ones."""
+    return [(number + 1) * length // count - 1 for number in range(count)]
+
+
+def one_after_another(length: int, count: int) -> list[int]:
+    """Your frames follow one another; they should be one part apart."""
+    return [length // count // 2 + number for number in range(count)]
+
+
+LENGTHS = {"28 slices, 4 of them": (28, 4), "32 frames, 8 of them": (32, 8), "9 frames, 3 of them": (9, 3)}
 
 # --- 2.3 Back from tubelets -------------------------------------------------------------------------------------------
 
@@ -122,6 +148,23 @@ def over_both(tokens: np.ndarray) -> np.ndarray:
     return _attend(tokens.reshape(1, -1, tokens.shape[-1])).reshape(tokens.shape)
 
 
+def reshaped(tokens: np.ndarray) -> np.ndarray:
+    """A reshape does not exchange axes, it only counts anew: `swapaxes(0, 1)` brings the places to the front."""
+    turned = tokens.shape[1], tokens.shape[0], tokens.shape[2]
+    return _attend(tokens.reshape(turned)).swapaxes(0, 1)
+
+
+def reshaped_twice(tokens: np.ndarray) -> np.ndarray:
+    """A reshape does not exchange axes, it only counts anew: use `swapaxes(0, 1)`, and again at the end."""
+    turned = tokens.shape[1], tokens.shape[0], tokens.shape[2]
+    return _attend(tokens.reshape(turned)).reshape(tokens.shape)
+
+
+def divided_by_d(tokens: np.ndarray) -> np.ndarray:
+    """The axis is right. Divide by the square root of d, not by d."""
+    return rearrange(_attend(rearrange(tokens, "t s d -> s t d"), scale=tokens.shape[-1]), "s t d -> t s d")
+
+
 def without_scale(tokens: np.ndarray) -> np.ndarray:
     """The axis is right. Something has to keep the scores in bounds: compare exercise 1.3."""
     return rearrange(_attend(rearrange(tokens, "t s d -> s t d"), scale=1), "s t d -> t s d")
@@ -167,9 +210,19 @@ def label_alone(volume: np.ndarray, label: int, names: tuple[str, ...], axis: in
     return volume, names.index(_twin(names[label]))
 
 
+def another_axis(volume: np.ndarray, label: int, names: tuple[str, ...], axis: int) -> tuple[np.ndarray, int]:
+    """The volume was turned along another axis than `axis`."""
+    return np.flip(volume, 0), names.index(_twin(names[label]))
+
+
 def all_axes(volume: np.ndarray, label: int, names: tuple[str, ...], axis: int) -> tuple[np.ndarray, int]:
     """All axes have been turned; only one is left and right."""
     return np.flip(volume), names.index(_twin(names[label]))
+
+
+def name_for_label(volume: np.ndarray, label: int, names: tuple[str, ...], axis: int) -> tuple[np.ndarray, str]:
+    """The label is a number: where does this name stand in `names`?"""
+    return np.flip(volume, axis), _twin(names[label])
 
 
 def next_label(volume: np.ndarray, label: int, names: tuple[str, ...], axis: int) -> tuple[np.ndarray, int]:
@@ -214,6 +267,11 @@ def with_the_diagonal(counts: np.ndarray, names: tuple[str, ...]) -> tuple[str, 
     return tuple(sorted((names[one], names[other])))
 
 
+def not_sorted(counts: np.ndarray, names: tuple[str, ...]) -> tuple[str, str]:
+    """Those are the two. Give them in alphabetical order."""
+    return most_confused(counts, names)[::-1]
+
+
 def worst_two(counts: np.ndarray, names: tuple[str, ...]) -> tuple[str, str]:
     """Those are the two organs with the most mistakes, which need not be mistakes for one another."""
     wrong = counts.sum(1) - np.diag(counts)
@@ -224,7 +282,12 @@ def matrices() -> dict[str, tuple]:
     small = np.array([[9, 4, 0, 0], [1, 5, 3, 2], [0, 3, 9, 0], [3, 1, 0, 4]])
     kidneys = np.diag([20, 16, 17, 18, 19, 15])
     kidneys[1, 2], kidneys[2, 1], kidneys[4, 0], kidneys[4, 3], kidneys[5, 0] = 5, 4, 7, 6, 6
-    return {"four organs": (small, NAMES[:4]), "six organs": (kidneys, NAMES)}
+    diagonal = np.array([[1, 4, 0, 0], [4, 9, 0, 0], [0, 0, 30, 8], [0, 0, 1, 40]])
+    return {
+        "four organs": (small, NAMES[:4]),
+        "six organs": (kidneys, NAMES),
+        "four organs, of very different numbers": (diagonal, NAMES[:4]),
+    }
 
 
 # --- 2.7 A learning rate that climbs and comes down -------------------------------------------------------------------
@@ -259,20 +322,56 @@ def no_warmup(step: int, steps: int, warmup: int, top: float) -> float:
     return top * (1 + math.cos(math.pi * max(0, step - warmup) / (steps - warmup))) / 2
 
 
+def top_forgotten(step: int, steps: int, warmup: int, top: float) -> float:
+    """The climb should end at `top`, not at 1."""
+    return rate(step, steps, warmup, 1.0)
+
+
+def one_step_ahead(step: int, steps: int, warmup: int, top: float) -> float:
+    """You are one step ahead: step 0 has the rate 0."""
+    return rate(step + 1, steps, warmup, top)
+
+
+def too_long_a_way(step: int, steps: int, warmup: int, top: float) -> float:
+    """The way down is `steps - warmup` long."""
+    if step < warmup:
+        return top * step / warmup
+    return top * (1 + math.cos(math.pi * (step - warmup) / steps)) / 2
+
+
 STEPS = {
-    "the first step": (0, 100, 10, 1.0),
-    "in the climb": (5, 100, 10, 1.0),
-    "at the top": (10, 100, 10, 0.002),
-    "a third of the way down": (40, 100, 10, 1.0),
-    "the end": (100, 100, 10, 1.0),
+    "step 0 of 100, warmup 10, top 0.5": (0, 100, 10, 0.5),
+    "step 4 of 100, warmup 10, top 0.5": (4, 100, 10, 0.5),
+    "step 10 of 100, warmup 10, top 0.002": (10, 100, 10, 0.002),
+    "step 40 of 100, warmup 10, top 0.5": (40, 100, 10, 0.5),
+    "step 100 of 100, warmup 10, top 0.5": (100, 100, 10, 0.5),
 }
 
 EXERCISES = {
-    "2.1": Exercise(pairs, lambda: CLIPS, (added, once, space_alone)),
-    "2.2": Exercise(frames, lambda: LENGTHS, (from_the_start, to_the_end, counted_from_one)),
+    "2.1": Exercise(pairs, lambda: CLIPS, (added, once, space_alone, without_itself, other_first)),
+    "2.2": Exercise(
+        frames,
+        lambda: LENGTHS,
+        (from_the_start, to_the_end, earlier_middle, last_of_each, one_after_another, counted_from_one),
+    ),
     "2.3": Exercise(uncut, boxes, (only_reshaped, column_slowest, turned_inside)),
-    "2.4": Exercise(over_time, clips, (over_space, over_both, without_scale, never_put_back)),
-    "2.5": Exercise(mirror, organs, (same_label, label_alone, all_axes, next_label)),
-    "2.6": Exercise(most_confused, matrices, (one_way, with_the_diagonal, worst_two)),
-    "2.7": Exercise(rate, lambda: STEPS, (cosine_from_the_start, whole_turn, straight_down, no_warmup), atol=1e-7),
+    "2.4": Exercise(
+        over_time, clips, (over_space, over_both, reshaped, reshaped_twice, divided_by_d, without_scale, never_put_back)
+    ),
+    "2.5": Exercise(mirror, organs, (same_label, label_alone, another_axis, all_axes, name_for_label, next_label)),
+    "2.6": Exercise(most_confused, matrices, (not_sorted, one_way, with_the_diagonal, worst_two)),
+    "2.7": Exercise(
+        rate,
+        lambda: STEPS,
+        (
+            cosine_from_the_start,
+            whole_turn,
+            straight_down,
+            no_warmup,
+            top_forgotten,
+            one_step_ahead,
+            too_long_a_way,
+        ),
+        atol=1e-7,
+    ),
 }

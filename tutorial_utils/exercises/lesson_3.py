@@ -30,6 +30,11 @@ def root_of_one_only(clean: Tensor, noise: Tensor, alpha_bar: float) -> Tensor:
     return alpha_bar**0.5 * clean + (1 - alpha_bar**0.5) * noise
 
 
+def noise_without_root(clean: Tensor, noise: Tensor, alpha_bar: float) -> Tensor:
+    """The signal's part is right; the noise needs a root, too."""
+    return alpha_bar**0.5 * clean + (1 - alpha_bar) * noise
+
+
 def shares_swapped(clean: Tensor, noise: Tensor, alpha_bar: float) -> Tensor:
     """Signal and noise have each other's share: at alpha_bar = 1 there is no noise."""
     return (1 - alpha_bar) ** 0.5 * clean + alpha_bar**0.5 * noise
@@ -53,6 +58,11 @@ def clean_from_v(noisy: Tensor, v: Tensor, alpha_bar: float) -> Tensor:
 def wrong_sign(noisy: Tensor, v: Tensor, alpha_bar: float) -> Tensor:
     """Look at the sign of the second term: v holds the clean latent with a minus."""
     return alpha_bar**0.5 * noisy + (1 - alpha_bar) ** 0.5 * v
+
+
+def without_roots_here(noisy: Tensor, v: Tensor, alpha_bar: float) -> Tensor:
+    """alpha_bar is a share of the variance: the two factors are its roots."""
+    return alpha_bar * noisy - (1 - alpha_bar) * v
 
 
 def gives_the_noise(noisy: Tensor, v: Tensor, alpha_bar: float) -> Tensor:
@@ -90,6 +100,16 @@ def away(without: Tensor, with_class: Tensor, scale: float) -> Tensor:
     return without + scale * (without - with_class)
 
 
+def no_difference(without: Tensor, with_class: Tensor, scale: float) -> Tensor:
+    """At s = 1 the prediction with the class should stand alone: the direction is the difference of the two."""
+    return without + scale * with_class
+
+
+def from_the_other_end(without: Tensor, with_class: Tensor, scale: float) -> Tensor:
+    """At s = 0 you give the prediction with the class: begin at the one without."""
+    return with_class + scale * (without - with_class)
+
+
 def only_stretched(without: Tensor, with_class: Tensor, scale: float) -> Tensor:
     """The prediction without a class is missing: guidance strengthens the difference between the two."""
     return scale * with_class
@@ -120,6 +140,21 @@ def without_noise_again(noisy: Tensor, noise: Tensor, now: float, after: float) 
 def never_divided(noisy: Tensor, noise: Tensor, now: float, after: float) -> Tensor:
     """Your clean latent is too small: x_t holds it times the root of alpha_bar."""
     return noised(noisy - (1 - now) ** 0.5 * noise, noise, after)
+
+
+def divided_by_the_share(noisy: Tensor, noise: Tensor, now: float, after: float) -> Tensor:
+    """You divide by alpha_bar, and not by its root."""
+    return noised((noisy - (1 - now) ** 0.5 * noise) / now, noise, after)
+
+
+def old_noise_share(noisy: Tensor, noise: Tensor, now: float, after: float) -> Tensor:
+    """The noise still has the share of the old time."""
+    return after**0.5 * _clean(noisy, noise, now) + (1 - now) ** 0.5 * noise
+
+
+def noisy_again(noisy: Tensor, noise: Tensor, now: float, after: float) -> Tensor:
+    """You mix x_t in again; the predicted noise belongs there."""
+    return noised(_clean(noisy, noise, now), noisy, after)
 
 
 def times_swapped(noisy: Tensor, noise: Tensor, now: float, after: float) -> Tensor:
@@ -163,6 +198,17 @@ def variance_as_factor(noisy: Tensor, noise: Tensor, now: float, after: float, f
     return after**0.5 * _clean(noisy, noise, now) + max(0, 1 - after - variance) ** 0.5 * noise + variance * fresh
 
 
+def roots_subtracted(noisy: Tensor, noise: Tensor, now: float, after: float, fresh: Tensor) -> Tensor:
+    """Variances can be subtracted, their roots cannot: first 1 - after - sigma^2, then the root."""
+    sigma = _variance(now, after) ** 0.5
+    return after**0.5 * _clean(noisy, noise, now) + ((1 - after) ** 0.5 - sigma) * noise + sigma * fresh
+
+
+def all_noise_fresh(noisy: Tensor, noise: Tensor, now: float, after: float, fresh: Tensor) -> Tensor:
+    """All your noise is fresh: a part of the predicted noise stays."""
+    return noised(_clean(noisy, noise, now), fresh, after)
+
+
 def no_fresh_noise(noisy: Tensor, noise: Tensor, now: float, after: float, fresh: Tensor) -> Tensor:
     """That is a step of DDIM: the fresh noise is missing."""
     return ddim_step(noisy, noise, now, after)
@@ -185,8 +231,23 @@ def between(one: Tensor, other: Tensor, way: float) -> Tensor:
 
 
 def straight(one: Tensor, other: Tensor, way: float) -> Tensor:
-    """Half of the way there, your noise has half of the variance: the squares of both factors must add up to one."""
+    """The variance falls on your way, to a half in the middle: the squares of both factors must add up to one."""
     return (1 - way) * one + way * other
+
+
+def another_way(one: Tensor, other: Tensor, way: float) -> Tensor:
+    """The variance stays one, but this is another way: turn by equal angles, from 0 to a right angle."""
+    return (1 - way) ** 0.5 * one + way**0.5 * other
+
+
+def in_radians(one: Tensor, other: Tensor, way: float) -> Tensor:
+    """At 1 the first noise has not gone: how large is a quarter turn in radians?"""
+    return math.cos(way) * one + math.sin(way) * other
+
+
+def in_degrees(one: Tensor, other: Tensor, way: float) -> Tensor:
+    """`cos` and `sin` want radians, not degrees."""
+    return math.cos(90 * way) * one + math.sin(90 * way) * other
 
 
 def backwards(one: Tensor, other: Tensor, way: float) -> Tensor:
@@ -200,7 +261,9 @@ def too_far(one: Tensor, other: Tensor, way: float) -> Tensor:
 
 
 def ways() -> dict[str, tuple]:
-    return {f"{way:g} of the way": (normal(2, 4, 4), normal(2, 4, 4, seed=1), way) for way in (0.0, 0.25, 0.5, 1.0)}
+    return {
+        f"{way:g} of the way": (normal(2, 4, 2, 2), normal(2, 4, 2, 2, seed=1), way) for way in (0.0, 0.25, 0.5, 1.0)
+    }
 
 
 # --- 3.7 A schedule that ends in pure noise ---------------------------------------------------------------------------
@@ -228,6 +291,11 @@ def without_roots(alpha_bar: Tensor) -> Tensor:
     return (alpha_bar - alpha_bar[-1]) * alpha_bar[0] / (alpha_bar[0] - alpha_bar[-1])
 
 
+def not_squared(alpha_bar: Tensor) -> Tensor:
+    """These are still the roots: square them."""
+    return zero_terminal(alpha_bar).sqrt()
+
+
 def schedules() -> dict[str, tuple]:
     betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
     return {
@@ -237,11 +305,27 @@ def schedules() -> dict[str, tuple]:
 
 
 EXERCISES = {
-    "3.1": Exercise(noised, mixtures, (no_roots, root_of_one_only, shares_swapped)),
-    "3.2": Exercise(clean_from_v, velocities, (wrong_sign, gives_the_noise, as_if_noise)),
-    "3.3": Exercise(guided, predictions, (from_the_class, away, only_stretched)),
-    "3.4": Exercise(ddim_step, steps, (stays_in_time, without_noise_again, never_divided, times_swapped)),
-    "3.5": Exercise(ancestral_step, fresh_steps, (all_noise_kept, variance_as_factor, no_fresh_noise)),
-    "3.6": Exercise(between, ways, (straight, backwards, too_far)),
-    "3.7": Exercise(zero_terminal, schedules, (last_cut_off, only_moved, without_roots)),
+    "3.1": Exercise(noised, mixtures, (no_roots, root_of_one_only, noise_without_root, shares_swapped)),
+    "3.2": Exercise(clean_from_v, velocities, (wrong_sign, without_roots_here, gives_the_noise, as_if_noise)),
+    "3.3": Exercise(guided, predictions, (from_the_class, from_the_other_end, away, no_difference, only_stretched)),
+    "3.4": Exercise(
+        ddim_step,
+        steps,
+        (
+            stays_in_time,
+            without_noise_again,
+            never_divided,
+            divided_by_the_share,
+            old_noise_share,
+            noisy_again,
+            times_swapped,
+        ),
+    ),
+    "3.5": Exercise(
+        ancestral_step,
+        fresh_steps,
+        (all_noise_kept, all_noise_fresh, roots_subtracted, variance_as_factor, no_fresh_noise),
+    ),
+    "3.6": Exercise(between, ways, (straight, another_way, in_radians, in_degrees, backwards, too_far)),
+    "3.7": Exercise(zero_terminal, schedules, (last_cut_off, only_moved, without_roots, not_squared)),
 }

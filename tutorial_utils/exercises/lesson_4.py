@@ -33,7 +33,31 @@ def one_row(frames: int, side: int, patch: int) -> int:
     return frames * (side // 8 // patch)
 
 
-SIZES = {"Latte-mini's clips": (8, 64, 2), "Latte-1's clips": (16, 512, 2), "patches of 1": (8, 64, 1)}
+def places_of_the_latent(frames: int, side: int, patch: int) -> int:
+    """These are the latent's places: a token is a patch of them."""
+    return frames * (side // 8) ** 2
+
+
+def patch_in_one_direction(frames: int, side: int, patch: int) -> int:
+    """A patch is `patch` places wide and as many high."""
+    return frames * (side // 8) ** 2 // patch
+
+
+def shorter_in_time(frames: int, side: int, patch: int) -> int:
+    """This VAE makes frames smaller, and leaves their number as it is."""
+    return frames // 8 * (side // 8 // patch) ** 2
+
+
+def pairs(frames: int, side: int, patch: int) -> int:
+    """These are pairs of tokens."""
+    return tokens(frames, side, patch) ** 2
+
+
+SIZES = {
+    "20 frames of 64 pixels, patches of 2": (20, 64, 2),
+    "Latte-1: 16 frames of 512 pixels, patches of 2": (16, 512, 2),
+    "8 frames of 64 pixels, patches of 1": (8, 64, 1),
+}
 
 # --- 4.2 From space to time -------------------------------------------------------------------------------------------
 
@@ -110,6 +134,26 @@ def as_factor(ids: Tensor, padding: int) -> Tensor:
     return (ids != padding).float()[:, None]
 
 
+def minus_infinity(ids: Tensor, padding: int) -> Tensor:
+    """Minus infinity would hide it, too; here -10,000 is asked for."""
+    return torch.where(ids == padding, -math.inf, 0.0)[:, None]
+
+
+def true_or_false(ids: Tensor, padding: int) -> Tensor:
+    """That says where the padding is: turn it into what is added."""
+    return (ids == padding)[:, None]
+
+
+def padding_is_zero(ids: Tensor, padding: int) -> Tensor:
+    """The padding is not always 0: use `padding`."""
+    return bias(ids, 0)
+
+
+def row_at_the_end(ids: Tensor, padding: int) -> Tensor:
+    """The axis of length 1 belongs in the middle."""
+    return torch.where(ids == padding, NEVER, 0.0)[:, :, None]
+
+
 def no_row(ids: Tensor, padding: int) -> Tensor:
     """The numbers are right. An axis of length 1 in the middle makes them fit the scores (N, T, L) of every token."""
     return torch.where(ids == padding, NEVER, 0.0)
@@ -134,6 +178,21 @@ def velocity(clean: Tensor, noise: Tensor, alpha_bar: float) -> Tensor:
 def other_sign(clean: Tensor, noise: Tensor, alpha_bar: float) -> Tensor:
     """Its sign is the other one: at alpha_bar = 1, v is the noise, not minus the noise."""
     return -velocity(clean, noise, alpha_bar)
+
+
+def both_added(clean: Tensor, noise: Tensor, alpha_bar: float) -> Tensor:
+    """v holds the clean latent with a minus."""
+    return alpha_bar**0.5 * noise + (1 - alpha_bar) ** 0.5 * clean
+
+
+def without_roots(clean: Tensor, noise: Tensor, alpha_bar: float) -> Tensor:
+    """alpha_bar is a share of the variance: the two factors are its roots."""
+    return alpha_bar * noise - (1 - alpha_bar) * clean
+
+
+def straight_velocity(clean: Tensor, noise: Tensor, alpha_bar: float) -> Tensor:
+    """That is the velocity of flow matching; here both have factors."""
+    return noise - clean
 
 
 def the_mixture(clean: Tensor, noise: Tensor, alpha_bar: float) -> Tensor:
@@ -164,6 +223,26 @@ def direction(clip: Tensor) -> str:
     return "down" if down > 0 else "up"
 
 
+def without_abs(clip: Tensor) -> str:
+    """A move to the left or up is a negative number: compare how far, without the sign (`abs`)."""
+    down, along = _moved(clip)
+    if along > down:
+        return "right" if along > 0 else "left"
+    return "down" if down > 0 else "up"
+
+
+def two_frames_alone(clip: Tensor) -> str:
+    """You look at the first two frames; compare the first with the last."""
+    return direction(clip[:2])
+
+
+def never_divided(clip: Tensor) -> str:
+    """A sum over bright pixels grows when a thing gets brighter: divide by the sum of the brightness."""
+    rows, columns = (torch.arange(length, dtype=clip.dtype) for length in clip.shape[1:])
+    down, along = (clip.sum(2) @ rows).diff().sum(), (clip.sum(1) @ columns).diff().sum()
+    return ("right" if along > 0 else "left") if abs(along) > abs(down) else ("down" if down > 0 else "up")
+
+
 def axes_swapped(clip: Tensor) -> str:
     """Rows and columns have changed places: the first axis of a frame runs down."""
     return direction(clip.mT)
@@ -188,24 +267,32 @@ def _moved(clip: Tensor) -> tuple[float, float]:
 
 
 def clips() -> dict[str, tuple]:
-    def path(top: int, left: int, down: int, along: int) -> Tensor:
+    def path(tops: list[int], lefts: list[int], light: tuple[float, ...] = (1, 1, 1, 1)) -> Tensor:
         clip = torch.zeros(4, 16, 20)
-        for number in range(4):
-            y, x = top + down * number, left + along * number
-            clip[number, y : y + 3, x : x + 5] = torch.linspace(0.3, 1, 5)
+        for frame, y, x, bright in zip(clip, tops, lefts, light, strict=True):
+            frame[y : y + 3, x : x + 5] = bright * torch.linspace(0.3, 1, 5)
         return clip
 
     return {
-        "to the right": (path(6, 1, 0, 3),),
-        "upwards": (path(12, 8, -3, 0),),
-        "to the left, and a little down": (path(5, 14, 1, -4),),
-        "downwards": (path(1, 8, 3, 0),),
+        "to the right": (path([6, 6, 6, 6], [1, 4, 7, 10]),),
+        "upwards": (path([12, 9, 6, 3], [8, 8, 8, 8]),),
+        "to the left, and a little down": (path([5, 6, 7, 8], [14, 10, 6, 2]),),
+        "downwards": (path([1, 4, 7, 10], [8, 8, 8, 8]),),
+        "first a step down, then to the right": (path([4, 7, 7, 7], [1, 1, 6, 11]),),
+        "upwards, and brighter on its way": (path([12, 9, 6, 3], [8, 8, 8, 8], (0.2, 0.4, 0.7, 1)),),
     }
 
 
 # --- 4.7 A colour never seen ------------------------------------------------------------------------------------------
 
-TINTS = {"red": (1.0, 0.15, 0.15), "orange": (1.0, 0.55, 0.15), "green": (0.15, 1.0, 0.15), "magenta": (1.0, 0.15, 0.8)}
+TINTS = {
+    "red": (1.0, 0.15, 0.15),
+    "orange": (1.0, 0.55, 0.15),
+    "green": (0.15, 1.0, 0.15),
+    "teal": (0.15, 1.0, 0.85),
+    "azure": (0.15, 0.6, 1.0),
+    "magenta": (1.0, 0.15, 0.8),
+}
 
 
 def colour(clip: Tensor, tints: dict[str, tuple[float, float, float]]) -> str:
@@ -219,6 +306,18 @@ def nearest_rgb(clip: Tensor, tints: dict[str, tuple[float, float, float]]) -> s
     """Brightness misleads you: a dark thing is near the darkest tint. Compare hues."""
     mean = clip.mean((0, 2, 3))
     return min(tints, key=lambda name: (mean - torch.tensor(tints[name])).norm().item())
+
+
+def cut_at_half(clip: Tensor, tints: dict[str, tuple[float, float, float]]) -> str:
+    """Hues lie on a circle: 179 degrees and -179 degrees are 2 apart."""
+    seen = _hue(clip.mean((0, 2, 3)))
+    return min(tints, key=lambda name: abs(seen - _hue(torch.tensor(tints[name]))))
+
+
+def scaled_rgb(clip: Tensor, tints: dict[str, tuple[float, float, float]]) -> str:
+    """A pale thing is near the pale tints: compare hues, and not red, green and blue."""
+    mean = clip.mean((0, 2, 3))
+    return min(tints, key=lambda name: (mean / mean.max() - torch.tensor(tints[name])).norm().item())
 
 
 def no_circle(clip: Tensor, tints: dict[str, tuple[float, float, float]]) -> str:
@@ -250,15 +349,43 @@ def tinted() -> dict[str, tuple]:
         "a red that leans to magenta": (clip(1.0, 0.15, 0.25), TINTS),
         "a bright green": (clip(0.3, 1.0, 0.2), TINTS),
         "a pale magenta": (clip(1.0, 0.5, 0.95), TINTS),
+        "a cyan, across from red": (clip(0.15, 0.95, 1.0), TINTS),
+        "a pale red": (clip(1.0, 0.7, 0.7), TINTS),
     }
 
 
 EXERCISES = {
-    "4.1": Exercise(tokens, lambda: SIZES, (no_vae, one_frame, one_row)),
+    "4.1": Exercise(
+        tokens,
+        lambda: SIZES,
+        (
+            no_vae,
+            one_frame,
+            one_row,
+            places_of_the_latent,
+            patch_in_one_direction,
+            shorter_in_time,
+            pairs,
+        ),
+    ),
     "4.2": Exercise(to_time, by_frames, (only_reshaped, clips_inside, frames_outside)),
     "4.3": Exercise(to_space, by_frames, (reshaped_back, frames_first, places_outside)),
-    "4.4": Exercise(bias, prompts, (upside_down, as_factor, no_row)),
-    "4.5": Exercise(velocity, mixtures, (other_sign, the_mixture, factors_swapped)),
-    "4.6": Exercise(direction, clips, (axes_swapped, upwards, backwards)),
-    "4.7": Exercise(colour, tinted, (nearest_rgb, no_circle, largest_channel)),
+    "4.4": Exercise(
+        bias,
+        prompts,
+        (
+            upside_down,
+            as_factor,
+            minus_infinity,
+            true_or_false,
+            padding_is_zero,
+            no_row,
+            row_at_the_end,
+        ),
+    ),
+    "4.5": Exercise(
+        velocity, mixtures, (other_sign, both_added, without_roots, straight_velocity, the_mixture, factors_swapped)
+    ),
+    "4.6": Exercise(direction, clips, (without_abs, two_frames_alone, never_divided, axes_swapped, upwards, backwards)),
+    "4.7": Exercise(colour, tinted, (nearest_rgb, scaled_rgb, no_circle, cut_at_half, largest_channel)),
 }
