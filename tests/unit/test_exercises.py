@@ -271,7 +271,7 @@ def brightness(shown):
         ("1.7", lambda: np.array([2, 6]), "right", "layers 2 and 6"),
         ("1.6", lambda shown: brightness(shown).argsort(1, descending=True), "wrong", "places in a ranking"),
         ("1.6", lambda shown: 0 * brightness(shown) / 0, "wrong", "without nan"),
-        ("1.7", lambda: no_such_name, "wrong", "NameError"),
+        ("1.7", lambda: {}["missing"], "wrong", "KeyError"),
         ("1.7", lambda: (6, 6), "wrong", "two different layers"),
         ("1.7", lambda: 5, "wrong", "two different layers"),
     ],
