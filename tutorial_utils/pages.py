@@ -23,6 +23,7 @@ STYLE = f"""
 :root {{ color-scheme: light dark; }}
 div#notebook {{ max-width: 1100px; margin: 0 auto; }}
 .rendered_html table {{ font-size: 1em; }}
+summary {{ display: list-item; cursor: pointer; }}
 div.output_prompt, div.out_prompt_overlay {{ color: #b03000; }}
 .highlight .ow, .highlight .nd, .highlight .o {{ color: #8000c0; }}
 .rendered_html a.anchor-link {{ color: #4a5568; }}
