@@ -88,7 +88,7 @@ CHANGES = {
         Change("train-course-run", "steps=2)", "steps=0)", "train-course-clips"),
         Change("train-lora-attach", '"rank", 4', '"rank", 1', "train-lora-count"),
         Change("train-ask", '"zorkim"', '"very"', "train-ask-clips"),
-        Change("train-colour", '"orange", (1.0, 0.55, 0.15)', '"brown", [0.6, 0.35, 0.15]', "train-colour"),
+        Change("train-colour", '"orange", (1.0, 0.55, 0.15)', '"brown", [0.6, 0.35, 0.15]', "train-colour-ceiling"),
         Change("9df3015e", "draw_scenes(8,", "draw_scenes(3,", "4f10fae0"),
         Change("34f97131", '"a blue sneaker moving left"', '"a boot, moving up!"', "34f97131"),
         Change("3ece51bd", "few = 3", "few = 2", "98e91fae"),
