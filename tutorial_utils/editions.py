@@ -15,7 +15,7 @@ BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 GAP = "# YOUR CODE HERE\n{indent}raise NotImplementedError()"
 """What nbgrader puts in a solution's place."""
 
-SOLUTION = re.compile(rf"^(?P<indent>[ \t]*){BEGIN}\n(?P<solution>.*?)^[ \t]*{END}$", re.MULTILINE | re.DOTALL)
+SOLUTION = re.compile(rf"^(?P<indent>[ \t]*){BEGIN}\n.*?^[ \t]*{END}$", re.MULTILINE | re.DOTALL)
 
 
 def cleared(source: str) -> str:

@@ -70,8 +70,8 @@ class Investigation:
     Attributes:
         measure: what comes of what the answer gives, and in words what was measured.
         arguments: makes what the answer is called with.
-        at_least: the least that will do; None for no bound.
-        at_most: the most that will do; None for no bound.
+        at_least: the least that will do; no bound by default.
+        at_most: the most that will do; no bound by default.
         advice: what to think about if it is missed.
     """
 

@@ -8,6 +8,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from tutorial_utils.datasets.garments import hue
 from tutorial_utils.exercises.checking import Exercise, normal
 
 # --- 4.1 How many tokens has a clip? ----------------------------------------------------------------------------------
@@ -95,22 +96,22 @@ def by_frames() -> dict[str, tuple]:
 
 def to_space(tokens: Tensor, places: int) -> Tensor:
     """((N S), F, D), a row for each place, to ((N F), S, D), a row for each frame."""
-    return rearrange(tokens, "(n s) f d -> (n f) s d", s=places)
+    return to_time(tokens, places)  # the same exchange of two axes, whatever they are called
 
 
 def reshaped_back(tokens: Tensor, places: int) -> Tensor:
     """The shape is right, and the content is not: a reshape alone mixes places and frames."""
-    return tokens.reshape(-1, places, tokens.shape[-1])
+    return only_reshaped(tokens, places)
 
 
 def frames_first(tokens: Tensor, places: int) -> Tensor:
     """The rows are right, in another order: all frames of the first clip come before those of the second."""
-    return rearrange(tokens, "(n s) f d -> (f n) s d", s=places)
+    return clips_inside(tokens, places)
 
 
 def places_outside(tokens: Tensor, places: int) -> Tensor:
     """You read the rows as if the place came before the clip: of ((N S), F, D), the place changes fastest."""
-    return rearrange(tokens, "(s n) f d -> (n f) s d", s=places)
+    return frames_outside(tokens, places)
 
 
 # --- 4.4 A prompt's mask ----------------------------------------------------------------------------------------------
@@ -310,8 +311,8 @@ def nearest_rgb(clip: Tensor, tints: dict[str, tuple[float, float, float]]) -> s
 
 def cut_at_half(clip: Tensor, tints: dict[str, tuple[float, float, float]]) -> str:
     """Hues lie on a circle: 179 degrees and -179 degrees are 2 apart."""
-    seen = _hue(clip.mean((0, 2, 3)))
-    return min(tints, key=lambda name: abs(seen - _hue(torch.tensor(tints[name]))))
+    seen, *hues = ((_hue(rgb) + 180) % 360 - 180 for rgb in (clip.mean((0, 2, 3)), *map(torch.tensor, tints.values())))
+    return min(zip(hues, tints, strict=True), key=lambda pair: abs(seen - pair[0]))[1]
 
 
 def scaled_rgb(clip: Tensor, tints: dict[str, tuple[float, float, float]]) -> str:
@@ -322,8 +323,8 @@ def scaled_rgb(clip: Tensor, tints: dict[str, tuple[float, float, float]]) -> st
 
 def no_circle(clip: Tensor, tints: dict[str, tuple[float, float, float]]) -> str:
     """Hues lie on a circle: 350 degrees and 10 degrees are 20 apart."""
-    seen = _hue(clip.mean((0, 2, 3))) % 360
-    return min(tints, key=lambda name: abs(seen - _hue(torch.tensor(tints[name])) % 360))
+    seen = _hue(clip.mean((0, 2, 3)))
+    return min(tints, key=lambda name: abs(seen - _hue(torch.tensor(tints[name]))))
 
 
 def largest_channel(clip: Tensor, tints: dict[str, tuple[float, float, float]]) -> str:
@@ -333,8 +334,8 @@ def largest_channel(clip: Tensor, tints: dict[str, tuple[float, float, float]]) 
 
 
 def _hue(rgb: Tensor) -> float:
-    red, green, blue = rgb.tolist()
-    return math.degrees(math.atan2(3**0.5 * (green - blue), 2 * red - green - blue))
+    """In degrees, 0 to 360."""
+    return hue(rgb[None, :, None, None]).item()
 
 
 def tinted() -> dict[str, tuple]:
