@@ -13,6 +13,7 @@ from tutorial_utils.assets import store
 def no_course_variables(monkeypatch):
     """Every test starts from an environment without the course's own variables, and with the course's own store."""
     monkeypatch.setattr(store, "COURSE", store.COURSE)  # whatever a test puts in its place
+    monkeypatch.setenv("TUTORIAL_LANGUAGE", "en")  # whatever this system speaks
     for variable in ("TUTORIAL_SCALE", "TUTORIAL_DATA", "TUTORIAL_DEVICE", "TUTORIAL_CHECKS", "JPY_SESSION_NAME"):
         monkeypatch.delenv(variable, raising=False)
 

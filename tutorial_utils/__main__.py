@@ -23,7 +23,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tutorial_utils import failures, files, runtime, surroundings, working
+from tutorial_utils import failures, files, runtime, surroundings, translations, working
 from tutorial_utils.assets import store
 from tutorial_utils.assets.copies import AssetError
 from tutorial_utils.assets.manifest import Asset
@@ -46,6 +46,7 @@ INTERRUPTED = 130
 """The exit status after Ctrl-C, by a custom of shells."""
 
 ScaleOption = Annotated[str | None, typer.Option("--scale", help="mini or full; TUTORIAL_SCALE by default.")]
+LanguageOption = Annotated[str | None, typer.Option("--language", help="en or zh; TUTORIAL_LANGUAGE by default.")]
 
 
 def stop(error: Exception | str) -> NoReturn:
@@ -62,13 +63,23 @@ def words(error: Exception | str) -> str:
 def complain(message: str) -> None:
     """Print a message in red on stderr, a line of it as one line however narrow the terminal is."""
     with contextlib.suppress(OSError):  # nobody can be told that nobody can be told
-        Console(stderr=True).print(message, style="red", markup=False, highlight=False, soft_wrap=True, emoji=False)
+        Console(stderr=True).print(
+            translations.say(message), style="red", markup=False, highlight=False, soft_wrap=True, emoji=False
+        )
 
 
 def chosen_scale(option: str | None) -> runtime.Scale:
     """The scale from the command line or the environment."""
     try:
         return runtime.scale(option, "--scale")
+    except ValueError as error:
+        stop(error)
+
+
+def chosen_language(option: str | None) -> translations.Language:
+    """The language from the command line or the environment."""
+    try:
+        return translations.find(option, "--language") if option else translations.current()
     except ValueError as error:
         stop(error)
 
@@ -104,8 +115,10 @@ def run(
     names: Annotated[list[str] | None, typer.Argument(help="Beginnings of notebook names, such as 01.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the executed .ipynb and .html copies.")] = Path("build"),
     in_place: Annotated[bool, typer.Option("--in-place", help="Store the new outputs in notebooks/.")] = False,
+    language: LanguageOption = None,
 ) -> None:
-    """Execute notebooks at TUTORIAL_SCALE and summarise what they took."""
+    """Execute notebooks at TUTORIAL_SCALE and summarise what they took. The copies are in your language."""
+    chosen = chosen_language(language)
     surroundings.clear()
     from tutorial_utils.execution import ROOT, find_notebooks, obstacle
 
@@ -123,7 +136,7 @@ def run(
         stop("\n".join(obstacles.values()))
     for words in obstacles.values():
         typer.echo(words)
-    outcomes = [run_one(path, None if in_place else out) for path in paths if path not in obstacles]
+    outcomes = [run_one(path, None if in_place else out, chosen) for path in paths if path not in obstacles]
     summarise(outcomes)
     raise typer.Exit(1 if any(outcome.error for outcome in outcomes) else 0)
 
@@ -132,22 +145,35 @@ def run(
 def editions(
     names: Annotated[list[str] | None, typer.Argument(help="Beginnings of notebook names, such as 01.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for student/, instructor/ and slides/.")] = Path("build/editions"),
+    language: LanguageOption = None,
 ) -> None:
     """Write the lessons for learners, with gaps; for teachers, with plan and wrong answers to expect; and as slides."""
     from tutorial_utils import teaching
     from tutorial_utils.execution import find_notebooks
 
+    chosen = chosen_language(language)
     require_place(out)
     try:
         for lesson in find_notebooks(names):
-            for name, write in teaching.written(lesson).items():
+            for name, write in teaching.written(lesson, chosen).items():
                 write(out / name)
                 typer.echo(out / name)
     except (ValueError, OSError) as error:
         stop(error)
 
 
-def run_one(path: Path, out: Path | None):
+@app.command("translations")
+def update_translations() -> None:
+    """Bring the catalogues and the README of each language up to date, and say what is due to be translated."""
+    from tutorial_utils import catalogues
+
+    for language in translations.LANGUAGES.values():
+        if language is not translations.ENGLISH:
+            for name, lacking in catalogues.update(language).items():
+                typer.echo(f"{language.name} {name}: {len(lacking)} due")
+
+
+def run_one(path: Path, out: Path | None, language: translations.Language):
     """Execute one notebook under a progress line; write its copies to `out`, or itself if that is None."""
     from tutorial_utils.execution import execute, hide_places, write_notebook
     from tutorial_utils.pages import write_html
@@ -155,8 +181,9 @@ def run_one(path: Path, out: Path | None):
     with bar(path.stem, "cells") as progress:
         notebook, outcome = execute(path, progress)
     if out is not None:
+        language.translate(notebook, path.stem)
         write_notebook(notebook, out / path.name)
-        write_html(notebook, out / f"{path.stem}.html")
+        write_html(notebook, out / f"{path.stem}.html", language)
     elif not outcome.error:
         hide_places(notebook)
         write_notebook(notebook, path)
@@ -179,16 +206,20 @@ def lab(
     context: typer.Context,
     folder: Annotated[Path | None, typer.Option(help="Where your copies are, or will be; work/ by default.")] = None,
     edition: Annotated[str, typer.Option(help="student, with gaps to fill, or instructor.")] = "student",
+    language: LanguageOption = None,
 ) -> None:
     """JupyterLab on copies of the lessons that are yours to change. Other options are JupyterLab's own."""
     surroundings.clear(keep_jupyter=True)
     from tutorial_utils import teaching
 
-    if edition not in teaching.EDITIONS:
-        stop(f"--edition {edition!r} is unknown: choose one of {', '.join(teaching.EDITIONS)}.")
-    folder = folder or working.ROOT / "work" / ("" if edition == "student" else edition)
+    chosen = chosen_language(language)
+    editions = teaching.editions(chosen)
+    if edition not in editions:
+        stop(f"--edition {edition!r} is unknown: choose one of {', '.join(editions)}.")
+    folder = folder or working.home(edition, chosen)
     require_place(folder, "--folder")
-    for newer in working.bring(folder, teaching.EDITIONS[edition]):
+    os.environ["TUTORIAL_LANGUAGE"] = chosen.code  # for the kernels
+    for newer in working.bring(folder, editions[edition], chosen):
         typer.echo(newer)
     command = [sys.executable, "-m", "jupyterlab", str(folder)]  # the module: the script may not start, if it was moved
     command += [*working.OFFLINE, "--ServerApp.kernel_spec_manager_class=tutorial_utils.execution.OwnKernels"]
@@ -207,12 +238,15 @@ def serve(command: list[str]) -> int:
 @app.command()
 def reset(
     lesson: Annotated[str, typer.Argument(help="The beginning of its name, such as 03.")],
-    folder: Annotated[Path, typer.Option(help="Where your copies are.")] = working.ROOT / "work",
+    folder: Annotated[Path | None, typer.Option(help="Where your copies are; work/ by default.")] = None,
+    language: LanguageOption = None,
 ) -> None:
     """Begin a lesson anew: a fresh copy of it, with yours kept beside it."""
+    chosen = chosen_language(language)
+    folder = folder or working.home(language=chosen)
     require_place(folder, "--folder")
     try:
-        kept = working.reset(folder, lesson)
+        kept = working.reset(folder, lesson, chosen)
     except ValueError as error:
         stop(error)
     for fresh, former in kept.items():

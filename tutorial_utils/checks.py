@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tutorial_utils.translations import say
+
 MARK = "✓"
 CROSS = "✗"
 RED, PLAIN = "\x1b[31m", "\x1b[0m"
@@ -68,20 +70,20 @@ def check(
     found = _difference(plain(got), plain(expected), rtol, atol, at_least, at_most)
     if not found:
         UNTRUE.pop(name, None)
-        print(f"{MARK} {name}")
+        print(f"{MARK} {say(name)}")
     elif voice() == "strict":
         raise CheckError(f"{name}: {found}.")
     else:
         UNTRUE[name] = found
-        print(f"{RED}{CROSS} {name}: {found}; your change made this fact untrue, or found something.{PLAIN}")
+        print(f"{RED}{CROSS} {say(f'{name}: {found}; your change made this fact untrue, or found something.')}{PLAIN}")
 
 
 def untrue() -> None:
     """List the facts that do not hold any more, for the end of a notebook."""
     if not UNTRUE:
-        print("Every fact that was checked holds.")
+        print(say("Every fact that was checked holds."))
     for name, found in UNTRUE.items():
-        print(f"{RED}{CROSS} {name}: {found}.{PLAIN}")
+        print(f"{RED}{CROSS} {say(f'{name}: {found}.')}{PLAIN}")
 
 
 def _difference(

@@ -7,6 +7,7 @@ import hashlib
 import html
 import io
 import re
+from functools import partial
 from pathlib import Path
 
 from latex2mathml import converter
@@ -18,6 +19,7 @@ from pygments.formatters import HtmlFormatter
 
 from tutorial_utils import failures
 from tutorial_utils.execution import write_whole
+from tutorial_utils.translations import ENGLISH, Language
 
 STYLE = f"""
 :root {{ color-scheme: light dark; }}
@@ -59,18 +61,22 @@ AS_TYPED = "as-typed"
 """The class of a formula that stands in a page as it was typed, because it could not be set."""
 
 
-def write_html(notebook: NotebookNode, path: Path) -> None:
+def write_html(notebook: NotebookNode, path: Path, language: Language = ENGLISH) -> None:
     """Write a notebook's page, as a whole or not at all."""
     left_out = {"enabled": True, "remove_cell_tags": ["remove-cell"]}  # what only a kernel needs
-    exporter = HTMLExporter(template_name="classic", embed_images=True, config={"TagRemovePreprocessor": left_out})
+    options = {"embed_images": True, "language_code": language.code, "config": {"TagRemovePreprocessor": left_out}}
+    exporter = HTMLExporter(template_name="classic", **options)
     exporter.register_filter("markdown2html", markdown_to_html)
     page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": path.stem}})
     page = re.sub(r"<script\b.*?</script>", "", page, flags=re.DOTALL)  # all of them for things we do without
-    page = PICTURE.sub(_with_a_pause, page.replace("</head>", f"<style>{STYLE}</style></head>"))
+    page = PICTURE.sub(
+        partial(_with_a_pause, language.say("stop, or start")),
+        page.replace("</head>", f"<style>{STYLE}</style></head>"),
+    )
     write_whole(path, page)
 
 
-def _with_a_pause(picture: re.Match) -> str:
+def _with_a_pause(words: str, picture: re.Match) -> str:
     """An animation with a box to tick that stops it, and that starts it for who prefers a page without motion."""
     image = Image.open(io.BytesIO(base64.b64decode(picture[1])))
     if getattr(image, "n_frames", 1) == 1:
@@ -82,7 +88,7 @@ def _with_a_pause(picture: re.Match) -> str:
     moving, stopped = (
         image.replace("<img", f'<img class="{kind}"') for image, kind in ((picture[0], "moving"), (first, "still"))
     )
-    box = f'<input type="checkbox" id="{name}"><label for="{name}">stop, or start</label>'
+    box = f'<input type="checkbox" id="{name}"><label for="{name}">{words}</label>'
     return f'<div class="animation">{box}<br>{moving}{stopped}</div>'
 
 

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import psutil
 
-from tutorial_utils import files, runtime
+from tutorial_utils import files, runtime, translations
 from tutorial_utils.assets import manifest, store
+from tutorial_utils.translations import say
 
 LESSONS = Path(__file__).with_name("lessons.toml")
 
@@ -62,22 +63,22 @@ class Card:
         """The card's content as (label, text)."""
         other = "full" if self.scale == "mini" else "mini"
         rows = [
-            ("scale", f"{self.scale}, {self.duration}"),
-            ("checkpoint", "; ".join(map(_describe, self.checkpoints)) or "none: the lesson trains its own"),
+            (say("scale"), f"{self.scale}, {self.duration}"),
+            (say("checkpoint"), "; ".join(map(_describe, self.checkpoints)) or "none: the lesson trains its own"),
         ]
         if self.data:
-            rows.append(("data", "; ".join(map(_describe, self.data))))
-        rows += [(f"at {other}", _describe(self.instead)), ("to download", to_come(self.missing))]
+            rows.append((say("data"), "; ".join(map(_describe, self.data))))
+        rows += [(say(f"at {other}"), _describe(self.instead)), (say("to download"), to_come(self.missing))]
         if self.note:
-            rows.append(("note", self.note))
+            rows.append((say("note"), self.note))
         if self.options:
             chosen = ", ".join(f"{key}: {str(value).lower()}" for key, value in self.options.items())
-            rows.append(("settings", f"{chosen}, as the free GPU memory allows"))
+            rows.append((say("settings"), f"{chosen}, as the free GPU memory allows"))
         rows += [
-            (need.what, f"{'✓' if need.met else '✗'} {need.needed:g} GB needed, {need.there:.1f} GB there")
+            (say(need.what), f"{'✓' if need.met else '✗'} {need.needed:g} GB needed, {need.there:.1f} GB there")
             for need in self.needs
         ]
-        return [*rows, ("verdict", self.verdict())]
+        return [*rows, (say("verdict"), self.verdict())]
 
     def verdict(self) -> str:
         """One sentence: go ahead, or what is missing and which scale to choose."""
@@ -91,7 +92,8 @@ class Card:
         return f"{missing}. Choose TUTORIAL_SCALE=mini, or a larger machine."
 
     def __str__(self) -> str:
-        return "\n".join([f"{self.lesson}: {self.title}", *(f"  {label:<12} {text}" for label, text in self.rows())])
+        rows = (f"  {label:<12} {say(text)}" for label, text in self.rows())
+        return "\n".join([f"{self.lesson}: {say(self.title)}", *rows])
 
     def __repr__(self) -> str:
         return str(self)
@@ -100,12 +102,12 @@ class Card:
         color = "#2a9d8f" if self.ready else "#d1495b"
         cell = "text-align:left;vertical-align:top;padding:2px 12px 2px 0"
         rows = "".join(
-            f'<tr><th style="{cell}">{html.escape(label)}</th><td style="{cell}">{html.escape(text)}</td></tr>'
+            f'<tr><th style="{cell}">{html.escape(label)}</th><td style="{cell}">{html.escape(say(text))}</td></tr>'
             for label, text in self.rows()
         )
         return (
             f'<div style="border-left:5px solid {color};padding-left:12px">'
-            f"<b>{html.escape(self.lesson)}: {html.escape(self.title)}</b><table>{rows}</table></div>"
+            f"<b>{html.escape(self.lesson)}: {html.escape(say(self.title))}</b><table>{rows}</table></div>"
         )
 
 
@@ -129,6 +131,7 @@ def preflight(lesson: str, scale: str | None = None) -> Card:
         lesson: a lesson's name, such as ``"01_vit_inference"``, or the beginning of exactly one.
         scale: ``"mini"`` or ``"full"``; `TUTORIAL_SCALE` decides if None.
     """
+    translations.explain_errors()
     chosen = runtime.scale(scale)
     if os.environ.get("TUTORIAL_DEVICE"):
         runtime.device()  # a wrong name is better found now than by the lesson
@@ -169,7 +172,7 @@ def to_come(missing: Iterable[manifest.Asset]) -> str:
     sizes: dict[str, int] = {}
     for asset in missing:
         sizes[asset.origin] = sizes.get(asset.origin, 0) + asset.size_bytes
-    return "; ".join(f"{manifest.readable(size)} {origin}" for origin, size in sizes.items()) or "nothing"
+    return "; ".join(f"{manifest.readable(size)} {origin}" for origin, size in sizes.items()) or say("nothing")
 
 
 def _choices(required: dict) -> list[dict]:

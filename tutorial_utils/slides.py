@@ -12,6 +12,7 @@ from nbformat.v4 import new_markdown_cell, new_notebook
 
 from tutorial_utils.execution import write_whole
 from tutorial_utils.pages import markdown_to_html
+from tutorial_utils.translations import ENGLISH, Language
 
 TAG = "slide"
 MOST = 30
@@ -43,7 +44,7 @@ html, body, main {{ height: 100%; margin: 0; }}
 """
 
 
-def deck(notebook: NotebookNode) -> NotebookNode:
+def deck(notebook: NotebookNode, language: Language = ENGLISH) -> NotebookNode:
     """The slides of a lesson as a notebook of their own: its question, what is tagged, and its recap.
 
     A picture's slide has the nearest heading above it and the beginning of the caption below it.
@@ -51,9 +52,14 @@ def deck(notebook: NotebookNode) -> NotebookNode:
     Raises:
         ValueError: there are more than `MOST`, or nothing is tagged.
     """
+    question, recap = language.say(QUESTION), language.say("Recap")
     texts = [*(cell.source if cell.cell_type == "markdown" else "" for cell in notebook.cells), ""]
     tagged = [at for at, cell in enumerate(notebook.cells) if TAG in cell.metadata.get("tags", [])]
-    slides = [_question(texts[0]), *(_slide(notebook.cells, texts, at) for at in tagged), *_recap(texts)]
+    slides = [
+        _question(texts[0]),
+        *(_slide(notebook.cells, texts, at, question) for at in tagged),
+        *_recap(texts, recap),
+    ]
     slides = [text for text in slides if text]
     if not tagged or len(slides) > MOST:
         raise ValueError(
@@ -70,19 +76,19 @@ def _question(opening: str) -> str:
     return "\n\n".join(found[0] for found in (heading, question) if found)
 
 
-def _slide(cells: list[NotebookNode], texts: list[str], at: int) -> str:
+def _slide(cells: list[NotebookNode], texts: list[str], at: int, mark: str) -> str:
     if texts[at]:  # of a question that follows an explanation, the question and what stands right before it
-        before, mark, question = texts[at].rpartition(QUESTION)
-        return "\n\n".join([*before.strip().split("\n\n")[-1:], mark + question])
+        before, found, question = texts[at].rpartition(mark)
+        return "\n\n".join([*before.strip().split("\n\n")[-1:], found + question])
     heading = next(found[-1] for text in texts[at::-1] if (found := re.findall(r"^#+ +(.+)$", text, re.MULTILINE)))
     return "\n\n".join([f"## {heading}", *_pictures(cells[at]), _caption(texts[at + 1])])
 
 
-def _recap(texts: list[str]) -> list[str]:
+def _recap(texts: list[str], heading: str) -> list[str]:
     """The points of the recap, on as many slides as they need."""
-    recap = next((text for text in texts if re.search(r"^## .*Recap$", text, re.MULTILINE)), "")
-    points = re.findall(r"^- .+(?:\n(?![-\n]).+)*", recap.partition("Recap")[2].partition("\n## ")[0], re.MULTILINE)
-    return ["## Recap\n\n" + "\n".join(points[first : first + POINTS]) for first in range(0, len(points), POINTS)]
+    recap = next((text for text in texts if re.search(rf"^## .*{heading}$", text, re.MULTILINE)), "")
+    points = re.findall(r"^- .+(?:\n(?![-\n]).+)*", recap.partition(heading)[2].partition("\n## ")[0], re.MULTILINE)
+    return [f"## {heading}\n\n" + "\n".join(points[first : first + POINTS]) for first in range(0, len(points), POINTS)]
 
 
 def _pictures(cell: NotebookNode) -> list[str]:
@@ -98,14 +104,14 @@ def _pictures(cell: NotebookNode) -> list[str]:
 def _caption(markdown: str) -> str:
     """The first two sentences of a caption, which is what a markdown cell says between its first asterisks."""
     found = re.match(r"\*([^*].*?)\*(?!\*)", markdown, re.DOTALL)
-    return " ".join(re.split(r"(?<=[.?!]) +", found[1])[:2]) if found else ""
+    return " ".join(re.split(r"(?<=[.?!]) +|(?<=[。？！])", found[1])[:2]) if found else ""
 
 
-def write_slides(notebook: NotebookNode, path: Path) -> None:
+def write_slides(notebook: NotebookNode, path: Path, language: Language = ENGLISH) -> None:
     """Write a lesson's slides, as a whole or not at all."""
-    exporter = SlidesExporter()
+    exporter = SlidesExporter(language_code=language.code)
     exporter.register_filter("markdown2html", markdown_to_html)
-    page, _ = exporter.from_notebook_node(deck(notebook), {"metadata": {"name": path.stem}})
+    page, _ = exporter.from_notebook_node(deck(notebook, language), {"metadata": {"name": path.stem}})
     page = re.sub(r"<script\b.*?</script>|<link\b[^>]*>|<style\b.*?</style>", "", page, flags=re.DOTALL)
     parts = {name: (REVEAL / name).read_text(encoding="utf-8") for name in ("reveal.css", "reveal.js")}
     start = f"Reveal.initialize({{width: {SIZE[0]}, height: {SIZE[1]}, {OPTIONS}}});"

@@ -61,6 +61,7 @@ def clear(keep_jupyter: bool = False) -> None:
     atexit.register(profile.cleanup)
     os.environ["IPYTHONDIR"] = profile.name
     if not keep_jupyter:
+        os.environ["TUTORIAL_LANGUAGE"] = "en"  # in which the lessons are stored, and compared
         os.environ["JUPYTER_RUNTIME_DIR"] = str(Path(profile.name) / "runtime")  # a home may be read-only
     if shared := os.environ.get("TUTORIAL_DATA"):
         with contextlib.suppress(ValueError):  # whoever looks there will say what is wrong with it

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tutorial_utils import editions, files
+from tutorial_utils.translations import ENGLISH, Language
 
 Edition = Callable[[str], str]
 
@@ -39,11 +40,17 @@ def lesson_file(name: str | Path) -> Path:
     raise FileNotFoundError(f"There is no {name} in {Path.cwd()} or in {LESSONS}: check the name.")
 
 
-def bring(folder: Path, edition: Edition = editions.student) -> list[str]:
+def home(edition: str = "student", language: Language = ENGLISH) -> Path:
+    """The folder of the copies of an edition."""
+    return ROOT.joinpath("work", *[edition] * (edition != "student"), *[language.code] * (language is not ENGLISH))
+
+
+def bring(folder: Path, edition: Edition = editions.student, language: Language = ENGLISH) -> list[str]:
     """Copy the lessons that a folder lacks, and what they read.
 
     Args:
         edition: what becomes of a lesson's text in its copy.
+        language: in which the copy is.
 
     Returns:
         A sentence for each copy of which the course has a newer edition.
@@ -52,7 +59,7 @@ def bring(folder: Path, edition: Edition = editions.student) -> list[str]:
     for name, original in _originals().items():
         copy, digest = folder / name, files.digest(original)
         if not copy.exists() or not copy.stat().st_size:
-            _copy(original, copy, edition)
+            _copy(original, copy, edition, language)
             record[name] = digest
         elif record.get(name, digest) != digest != files.digest(copy):
             newer.append(
@@ -62,11 +69,12 @@ def bring(folder: Path, edition: Edition = editions.student) -> list[str]:
     return newer
 
 
-def reset(folder: Path, start: str) -> dict[Path, Path | None]:
+def reset(folder: Path, start: str, language: Language = ENGLISH) -> dict[Path, Path | None]:
     """Put fresh copies in the place of some, which are kept under another name beside them.
 
     Args:
         start: the beginning of the lesson's name, or of names.
+        language: in which the copies are.
 
     Returns:
         For each fresh copy the name under which the former one is kept, or None if there was none.
@@ -81,7 +89,7 @@ def reset(folder: Path, start: str) -> dict[Path, Path | None]:
     for name, original in chosen.items():
         copy = folder / name
         kept[copy] = _set_aside(copy) if copy.exists() else None
-        _copy(original, copy, editions.student)
+        _copy(original, copy, editions.student, language)
         record[name] = files.digest(original)
     _write_record(folder, record)
     return kept
@@ -95,10 +103,13 @@ def _originals() -> dict[str, Path]:
     }
 
 
-def _copy(original: Path, copy: Path, edition: Edition) -> None:
+def _copy(original: Path, copy: Path, edition: Edition, language: Language) -> None:
+    text = edition(original.read_text(encoding="utf-8"))
+    if original.suffix == ".ipynb":
+        text = language.notebook(text, original.stem)
     copy.parent.mkdir(parents=True, exist_ok=True)
     with files.draft(copy) as partial:
-        partial.write_text(edition(original.read_text(encoding="utf-8")), encoding="utf-8")
+        partial.write_text(text, encoding="utf-8")
 
 
 def _set_aside(copy: Path) -> Path:

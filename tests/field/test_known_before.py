@@ -12,7 +12,7 @@ import typer
 from commandline import run
 
 from tutorial_utils import __main__ as cli
-from tutorial_utils import execution, teaching, working
+from tutorial_utils import catalogues, execution, teaching, working
 from tutorial_utils.assets import bundle, store
 from tutorial_utils.recipes import training
 from tutorial_utils.sampling import by_class, diffusion, latte, latte_model
@@ -52,6 +52,7 @@ LONG = [
     (working, "_copy"),
     (teaching, "written"),
     (training, "carry_out"),
+    (catalogues, "update"),
     (cli, "serve"),
 ]
 """What the commands spend their time with."""

@@ -8,6 +8,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from tutorial_utils import slides, teaching
 from tutorial_utils.execution import find_notebooks, read_notebook
+from tutorial_utils.translations import ENGLISH
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYGBgAAAABQABpfZFQAAAAABJRU5ErkJggg=="
 
@@ -62,7 +63,7 @@ def test_the_plan_stands_below_its_heading_and_wrong_answers_below_their_exercis
 
 
 def test_what_may_be_skipped_is_said():
-    assert "skip it in 45" in str(teaching.Section((10, 5, 0), "Say it."))
+    assert "skip it in 45" in teaching.Section((10, 5, 0), "Say it.").note(ENGLISH)
 
 
 @pytest.mark.parametrize("text", ["no notebook", "{}", nbformat.writes(new_notebook())])

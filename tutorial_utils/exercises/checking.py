@@ -16,6 +16,7 @@ import numpy as np
 
 from tutorial_utils import checks, failures, require
 from tutorial_utils.checks import CROSS, MARK, PLAIN, RED, CheckError
+from tutorial_utils.translations import say
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -120,13 +121,14 @@ def check_exercise(number: str, answer: Callable[..., Any]) -> None:
     verdict = exercise.judge(answer)
     if verdict.state == "right":
         # a measured number can differ between machines, so a case's line says which cases, and an investigation's less
-        print(f"{MARK} {number} {verdict.words if isinstance(exercise, Exercise) else 'right: measured as asked for'}")
+        words = verdict.words if isinstance(exercise, Exercise) else "right: measured as asked for"
+        print(f"{MARK} {number} {say(words)}")
     elif checks.voice() == "strict":
         raise CheckError(f"{number} {verdict.words.removesuffix('.')}.")
     elif verdict.state == "not yet":
-        print(f"… {number} {verdict.words}.")
+        print(f"… {number} {say(f'{verdict.words}.')}")
     else:
-        print(f"{RED}{CROSS} {number} {verdict.words}{PLAIN}")
+        print(f"{RED}{CROSS} {number} {say(verdict.words)}{PLAIN}")
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
