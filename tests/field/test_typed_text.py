@@ -1,6 +1,7 @@
 """Whatever a person types is shown as it was typed, in every figure: a prompt about prices is no formula."""
 
 import inspect
+import warnings
 
 import pytest
 from figures import FIGURES, animation
@@ -8,7 +9,13 @@ from matplotlib.text import Text
 
 from tutorial_utils.figures import controls, plotting
 
-TYPED = ["$$", "a bag for $5, not $10", "$\\alpha_{ 100 % {of} them", "$x$\n<b>&amp; $$ a_b^c ￥5"]
+TYPED = [
+    "$$",
+    "a bag for $5, not $10",
+    "$\\alpha_{ 100 % {of} them",
+    "$x$\n<b>&amp; $$ a_b^c ￥5",
+    "一只红色的运动鞋，慢慢向左！",
+]
 
 
 def test_no_figure_has_been_forgotten():
@@ -17,7 +24,7 @@ def test_no_figure_has_been_forgotten():
     assert known == FIGURES.keys()
 
 
-@pytest.mark.filterwarnings("error:Glyph")  # the font has no full-width sign, and nobody need be told of each
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_shows_a_text_as_it_was_typed(name):
     for typed in TYPED:
@@ -27,6 +34,17 @@ def test_a_figure_shows_a_text_as_it_was_typed(name):
         assert not any(text.get_parse_math() for text in shown), typed
 
 
+def test_signs_that_no_font_has_are_named_once_in_one_warning():
+    figure = FIGURES["new_figure"]("\N{ROCKET} \N{SLICE OF PIZZA} \N{ROCKET} 一")
+    with pytest.warns(UserWarning) as told:
+        figure._repr_mimebundle_()
+    (warning,) = told
+    assert "No font here has \N{ROCKET}, \N{SLICE OF PIZZA}: " in str(warning.message)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure._repr_mimebundle_()
+
+
 def test_powers_of_ten_are_still_set_as_such():
     figure = FIGURES["new_figure"]("$$")
     figure._repr_mimebundle_()
@@ -34,7 +52,7 @@ def test_powers_of_ten_are_still_set_as_such():
     assert ticks and all(label.get_parse_math() for label in ticks)
 
 
-@pytest.mark.filterwarnings("error:Glyph")
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("typed", TYPED)
 def test_an_animation_shows_a_caption_as_it_was_typed(typed):
     assert animation(typed)._repr_mimebundle_()[0]["image/png"]

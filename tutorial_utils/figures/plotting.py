@@ -5,14 +5,17 @@ from __future__ import annotations
 import io
 import itertools
 import math
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 import matplotlib
 import matplotlib.ticker as ticker
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
 from matplotlib.colors import to_rgba
@@ -31,7 +34,11 @@ from tutorial_utils.networks.patches import Size, as_pair, patch_grid, unpatchif
 
 DPI = 90
 
+CHINESE = Path(__file__).parent / "fonts" / "NotoSansCJKsc-subset.otf"
+font_manager.fontManager.addfont(CHINESE)
+
 matplotlib.rcdefaults()  # the figures look as here, whatever somebody's matplotlibrc says
+matplotlib.rcParams["font.family"] = ["DejaVu Sans", font_manager.FontProperties(fname=CHINESE).get_name()]
 
 
 class Rate(Protocol):
@@ -44,12 +51,25 @@ class Rate(Protocol):
     def interval(self) -> tuple[float, float]: ...
 
 
+_TOLD: set[str] = set()
+"""Signs of which somebody has been told that no font here has them."""
+
+
 @contextmanager
 def any_sign() -> Iterator[None]:
-    """Without a warning for a sign that no font here has: a box stands for it."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")
+    """With one warning for all signs that no font here has, and for each sign once: a box stands for it."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         yield
+    missing = ""
+    for warning in caught:
+        if found := re.match(r"Glyph (\d+) ", str(warning.message)):
+            missing += "".join({chr(int(found[1]))} - _TOLD - {*missing})
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    if missing:
+        _TOLD.update(missing)
+        warnings.warn(f"No font here has {', '.join(missing)}: in the figure a box stands for it.", stacklevel=2)
 
 
 class LessonFigure(Figure):
