@@ -8,7 +8,7 @@ SET_UP = "$(PYTHON)" -Es -m tutorial_utils.bootstrap
 KEPT = PYTHONDONTWRITEBYTECODE PYTHONHASHSEED PYTHONIOENCODING PYTHONPYCACHEPREFIX PYTHONUNBUFFERED PYTHONUTF8
 unexport $(filter-out $(KEPT),$(filter PYTHON% PYTEST_%,$(.VARIABLES)))
 
-.PHONY: help notebooks test deep lab editions refresh bench gpu report matrix mutants browser classroom classroom-test hub lint setup
+.PHONY: help notebooks test deep lab editions refresh bench gpu report matrix mutants browser grading classroom classroom-test hub lint setup
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1\t/p' Makefile | expand -t 24
@@ -20,7 +20,7 @@ test: setup  ## unit tests, notebook hygiene, and every notebook cell by cell
 	@$(RUN) pytest
 
 deep:  ## lessons as a whole where make test runs a part: changed, on a pretended GPU, and in half precision
-	@$(SET_UP) onnx lesson2
+	@$(SET_UP) grading onnx lesson2
 	@$(RUN) pytest -m deep tests
 
 lab: setup  ## open JupyterLab on your own copies of the lessons, in work/; EDITION=instructor for a teacher's
@@ -62,6 +62,10 @@ mutants: setup  ## which faults the lessons' facts notice (half an hour or two):
 browser:  ## every lesson in JupyterLab in a real browser; needs Chromium, such as Debian's package
 	@$(SET_UP) browser lesson2
 	@$(RUN) pytest -m browser tests/browser
+
+grading:  ## install nbgrader, which gives points for learners' copies, and try it on the lessons
+	@$(SET_UP) grading lesson2
+	@$(RUN) pytest -m '' tests/unit/test_grading.py
 
 setup:
 	@$(SET_UP)

@@ -45,7 +45,7 @@ def student(text: str) -> str:
         if cell.cell_type != "code":
             continue
         if cell.source != (gaps := cleared(cell.source)):
-            solution, cell.source = _without_markers(cell.source), gaps
+            solution, cell.source = without_markers(cell.source), gaps
             cell.outputs, cell.execution_count = [], None
         elif solution and cell.metadata.get("nbgrader", {}).get("grade"):  # the check of what is to be written
             cell.outputs, cell.execution_count = [], None
@@ -56,5 +56,6 @@ def student(text: str) -> str:
     return nbformat.writes(notebook) + "\n"
 
 
-def _without_markers(source: str) -> str:
+def without_markers(source: str) -> str:
+    """A cell's source with its solutions, and without the lines that mark them."""
     return "\n".join(line for line in source.splitlines() if line.strip() not in (BEGIN, END))

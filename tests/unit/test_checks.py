@@ -137,6 +137,14 @@ def test_the_variable_decides_and_without_it_who_is_at_work(asked, watched, rais
         check("the fact", 1, 2)
 
 
+@pytest.mark.parametrize("at_work", ["autograde", "validate"])
+def test_whoever_grades_is_told_strictly_whatever_else_is_set(at_work, learner, monkeypatch):
+    monkeypatch.setenv("TUTORIAL_CHECKS", "report")
+    monkeypatch.setenv("NBGRADER_EXECUTION", at_work)
+    with pytest.raises(CheckError):
+        check("the fact", 1, 2)
+
+
 def test_another_voice_is_refused_by_name(monkeypatch):
     monkeypatch.setenv("TUTORIAL_CHECKS", "quiet")
     with pytest.raises(ValueError, match="TUTORIAL_CHECKS='quiet' is unknown: choose strict"):
