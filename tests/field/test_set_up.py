@@ -395,6 +395,21 @@ def test_two_set_ups_at_once_both_end_well(project, wheels):
 
 
 @needs_make
+@pytest.mark.skipif(getattr(os, "geteuid", lambda: 1)() != 0, reason="only root can make somebody else's clone")
+def test_what_sudo_sets_up_in_somebodys_clone_is_theirs_and_nothing_else_is(wheels, tmp_path):
+    project = Project(tmp_path / "clone")
+    (tmp_path / "roots").write_text("")
+    (project.folder / "link").symlink_to(tmp_path / "roots")
+    for path in (project.folder, *project.folder.rglob("*")):
+        os.chown(path, 12_345, 12_346, follow_symlinks=False)
+    project.set_up(wheels, PYTHONDONTWRITEBYTECODE=None)
+    made = [path.lstat() for path in project.folder.rglob("*")]
+    assert project.found() and list(project.folder.rglob("__pycache__"))
+    assert {(path.st_uid, path.st_gid) for path in made} == {(12_345, 12_346)}
+    assert (tmp_path / "roots").stat().st_uid == 0
+
+
+@needs_make
 def test_in_a_project_that_was_moved_the_commands_are_found(project, wheels, tmp_path):
     project.set_up(wheels)
     moved = Project.__new__(Project)
