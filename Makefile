@@ -33,13 +33,14 @@ refresh: setup  ## execute the notebooks in place, to commit their new outputs
 	@$(RUN) tutorial_utils run --in-place
 
 classroom: hub  ## one server for a class, on Linux: sudo make classroom LEARNERS="anna ben"
-	@$(RUN) classroom $(LEARNERS)
+	@.venv/bin/python -B -m classroom start $(LEARNERS)
 
 classroom-test: hub  ## several learners at once on that server, as root
-	@$(RUN) pytest -m '' tests/classroom
+	@.venv/bin/python -B -m pytest -p no:cacheprovider -m '' tests/classroom
 
 hub:  ## install what a class's server needs, for make classroom
 	@$(SET_UP) classroom lesson2
+	@.venv/bin/python -B -m classroom install
 
 lint: setup  ## what pre-commit checks
 	@$(RUN) ruff check . && $(RUN) ruff format --check .

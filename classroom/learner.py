@@ -10,11 +10,11 @@ import socket
 import sys
 from pathlib import Path
 
-from classroom import kernels, lessons, nursery
+from classroom import corrections, kernels, lessons, nursery
 from classroom.limits import Group
-from tutorial_utils import working
 
 SERVER = ["jupyterhub.singleuser", "jupyterlab.labapp", "ipykernel.kernelapp", "ipykernel.zmqshell", "ipywidgets"]
+SERVER += ["nbgitpuller.pull"]
 PR_SET_DUMPABLE = 4
 
 
@@ -30,12 +30,21 @@ def main() -> None:
 
 
 def become_server(
-    name: str, uid: int, home: str, env: dict[str, str], arguments: list[str], processes: int, plain: bool
+    name: str,
+    uid: int,
+    home: str,
+    env: dict[str, str],
+    arguments: list[str],
+    processes: int,
+    repository: str,
+    language: str,
+    plain: bool,
 ) -> None:
     """Be a learner's server, within the learner's limits and with nobody else's rights.
 
     Args:
         processes: how many the learner may have, with their threads.
+        repository: of the lessons, which come to the learner in a language.
         plain: start from nothing, instead of sharing what has been imported.
     """
     Group(name).join()
@@ -44,7 +53,7 @@ def become_server(
     os.environ.clear()
     os.environ.update(env)
     os.chdir(home)
-    working.bring(Path(home) / "notebooks")
+    corrections.bring(Path(home), Path(repository), language)
     if plain:
         os.execv(sys.executable, [sys.executable, "-m", "jupyterhub.singleuser", *arguments])
     sys.argv = ["jupyterhub-singleuser", *arguments, *own_folders(home), *kernels.fork_kernels()]

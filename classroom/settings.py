@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from classroom import corrections
 from tutorial_utils.assets import store
 
 PROXY = Path(__file__).parent / "node_modules" / "configurable-http-proxy" / "bin" / "configurable-http-proxy"
@@ -24,6 +25,7 @@ class Settings:
     cpus: float  # processor cores for each learner
     processes: int  # and threads, for each learner
     idle_minutes: float  # after which a kernel is ended; a server after twice as many
+    language: str  # of the lessons, by its code
     plain: bool  # share no imports and tune nothing, to compare with
 
     @property
@@ -52,8 +54,18 @@ def read() -> Settings:
         cpus=_positive("CLASSROOM_CPUS", "1"),
         processes=math.ceil(_positive("CLASSROOM_PROCESSES", "500")),
         idle_minutes=_positive("CLASSROOM_IDLE_MINUTES", "30"),
+        language=_language(),
         plain=bool(os.environ.get("CLASSROOM_PLAIN")),
     )
+
+
+def _language() -> str:
+    for name in ("CLASSROOM_LANGUAGE", "TUTORIAL_LANGUAGE"):
+        if code := os.environ.get(name):
+            if code not in corrections.LANGUAGES:
+                raise ValueError(f"{name}={code!r} is unknown: choose one of {', '.join(corrections.LANGUAGES)}.")
+            return code
+    return corrections.LANGUAGES[0]
 
 
 def _memory(text: str) -> int:

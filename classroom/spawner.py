@@ -26,6 +26,8 @@ class LearnerSpawner(LocalProcessSpawner):
 
     homes = Unicode(config=True, help="The folder that holds the learners' homes.")
     nursery_env = Dict(config=True, help="The environment in which the lessons' imports are made.")
+    repository = Unicode(config=True, help="The repository that the lessons come from.")
+    language = Unicode(config=True, help="The language that they come in.")
     class_list = Unicode(config=True, help="The file with the class list.")
     processes = Int(config=True, help="How many processes and threads a learner may have.")
     log_file = Unicode(config=True, help="Where what learners' servers and kernels say is kept.")
@@ -40,6 +42,7 @@ class LearnerSpawner(LocalProcessSpawner):
         group.limit(self.mem_limit, self.cpu_limit, self.processes)
         wanted = {"name": self.user.name, "uid": home.stat().st_uid, "home": str(home)}
         wanted |= {"processes": self.processes, "plain": self.plain}
+        wanted |= {"repository": self.repository, "language": self.language}
         self.pid = await asyncio.to_thread(self.ask_nursery, **wanted, env=self.get_env(), arguments=self.get_args())
         return "127.0.0.1", self.port
 

@@ -56,7 +56,7 @@ def bring(folder: Path, edition: Edition = editions.student, language: Language 
         A sentence for each copy of which the course has a newer edition.
     """
     record, newer = _read_record(folder), []
-    for name, original in _originals().items():
+    for name, original in originals().items():
         copy, digest = folder / name, files.digest(original)
         if not copy.exists() or not copy.stat().st_size:
             _copy(original, copy, edition, language)
@@ -82,9 +82,9 @@ def reset(folder: Path, start: str, language: Language = ENGLISH) -> dict[Path, 
     Raises:
         ValueError: no lesson has such a name.
     """
-    chosen = {name: path for name, path in _originals().items() if name.startswith(start)}
+    chosen = {name: path for name, path in originals().items() if name.startswith(start)}
     if not start or not chosen:
-        raise ValueError(f"No lesson starts with {start!r}: choose from {', '.join(_originals())}.")
+        raise ValueError(f"No lesson starts with {start!r}: choose from {', '.join(originals())}.")
     record, kept = _read_record(folder), {}
     for name, original in chosen.items():
         copy = folder / name
@@ -95,7 +95,7 @@ def reset(folder: Path, start: str, language: Language = ENGLISH) -> dict[Path, 
     return kept
 
 
-def _originals() -> dict[str, Path]:
+def originals() -> dict[str, Path]:
     """Every lesson, and every file that one reads, by its name inside ``notebooks/``."""
     every = {path.relative_to(LESSONS): path for path in sorted(LESSONS.rglob("*")) if path.suffix in COPIED}
     return {

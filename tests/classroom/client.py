@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import requests
-from nbformat import NotebookNode
+from nbformat import NotebookNode, from_dict
 from websocket import WebSocket, create_connection
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +32,7 @@ def classroom(state: Path, learners: list[str], **variables: str) -> Iterator[st
     host = f"127.0.0.1:{free_port()}"
     address = f"http://{host}"
     variables |= {"CLASSROOM_STATE": str(state), "CLASSROOM_ADDRESS": host}
-    command = [sys.executable, "-m", "classroom", *learners]
+    command = [sys.executable, "-m", "classroom", "start", *learners]
     terminal, line = pty.openpty()
     in_terminal = {"start_new_session": True, "preexec_fn": lambda: fcntl.ioctl(line, termios.TIOCSCTTY, 0)}
     with (state.parent / "hub.log").open("w") as log:
@@ -118,6 +118,36 @@ class Learner:
         token.raise_for_status()
         self.session = new_session(Authorization=f"token {token.json()['token']}")
         return True
+
+    def visit(self, link: str, password: str) -> list[dict]:
+        """Follow a link of nbgitpuller's with a browser of one's own, and return what it says until it has finished.
+
+        Raises:
+            RuntimeError: it leads elsewhere, or stopped with an error.
+        """
+        browser = new_session()
+        browser.get(f"{self.address}/hub/login")
+        form = {"username": self.name, "password": password, "_xsrf": browser.cookies["_xsrf"]}
+        browser.post(f"{self.address}/hub/login", data=form, allow_redirects=False)
+        page = browser.get(self.address + link)
+        place = f"{self.address}/user/{self.name}/git-pull"
+        if not page.ok or not page.url.startswith(f"{place}?") or "urlpath=" not in page.url:
+            raise RuntimeError(f"{link} leads to {page.url} ({page.status_code})")
+        with browser.get(page.url.replace(f"{place}?", f"{place}/api?"), stream=True) as stream:
+            lines = [line.removeprefix("data: ") for line in stream.iter_lines(decode_unicode=True) if line]
+        said = [json.loads(line) for line in lines]
+        if said[-1]["phase"] != "finished":
+            raise RuntimeError(f"{link} stopped: {said[-1]}")
+        return said
+
+    def lesson(self, name: str) -> NotebookNode:
+        """One's copy of a lesson, as JupyterLab opens it."""
+        return from_dict(self.api(f"contents/notebooks/{name}").json()["content"])
+
+    def save(self, name: str, notebook: NotebookNode) -> None:
+        """Save it, as JupyterLab does."""
+        body = {"type": "notebook", "format": "json", "content": notebook}
+        self.api(f"contents/notebooks/{name}", "PUT", **body).raise_for_status()
 
     def start_server(self) -> None:
         """Ask the hub for one's server, and wait until it is there."""

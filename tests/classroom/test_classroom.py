@@ -8,13 +8,17 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import os
+import shutil
+import stat
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import nbformat
 import pytest
-from client import LESSON_1, Learner, classroom, code_cells, wait_for
+from client import LESSON_1, ROOT, Learner, classroom, code_cells, wait_for
 from memory import holds
 
 from tutorial_utils import execution
@@ -222,6 +226,97 @@ garments = torch.arange(20) % len(names), list(range(20)), by_class.SETTINGS["mi
 images = by_class.sampler(network, vae).samples(*garments)
 print(os.environ["GOMP_SPINCOUNT"], tuple(images.shape))
 """
+
+
+def test_learners_see_lessons_and_nothing_else(learners):
+    listed = learners["anna"].api("contents/notebooks").json()["content"]
+    lessons = {path.name for path in LESSON_1.parent.glob("*.ipynb")}
+    assert {entry["name"] for entry in listed} == lessons | {"configs"}
+
+
+def by_id(notebook, name: str):
+    return next(cell for cell in notebook.cells if cell.id == name)
+
+
+def correct(state: Path, folder: Path, **cells: str) -> None:
+    """A teacher puts other words into cells of lesson 1, in a copy of the course's lessons, and publishes them."""
+    from classroom import publishing
+    from tutorial_utils import working
+
+    shutil.copytree(LESSON_1.parent, folder, dirs_exist_ok=True)
+    notebook = nbformat.read(folder / LESSON_1.name, as_version=4)
+    for name, source in cells.items():
+        by_id(notebook, name).source = source
+    nbformat.write(notebook, folder / LESSON_1.name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(working, "LESSONS", folder)
+        assert publishing.publish(state) == [f"notebooks/{LESSON_1.name}"]
+
+
+def test_a_correction_reaches_a_learner_who_has_written_in_the_same_lesson(learners, passwords, folder):
+    from classroom import publishing
+
+    anna, state = learners["anna"], folder / "state"
+    mine = anna.lesson(LESSON_1.name)
+    by_id(mine, "solution-1-1").source = "def count_tokens(side, patch):\n    return 1 + (side // patch) ** 2"
+    by_id(mine, "solution-1-1").outputs = []
+    by_id(mine, "exercises").source = "## My own heading"
+    mine.cells.insert(1, nbformat.v4.new_markdown_cell("My own cell", id="own"))
+    anna.save(LESSON_1.name, mine)
+
+    correct(state, folder / "first", **{"exercise-1-2": "**1.2**, corrected", "exercises": "## Exercises, corrected"})
+    anna.visit(publishing.links(state)[f"notebooks/{LESSON_1.name}"], passwords["anna"])
+    merged = anna.lesson(LESSON_1.name)
+    assert by_id(merged, "exercise-1-2").source == "**1.2**, corrected"
+    assert by_id(merged, "exercises").source == "## My own heading", "where both have written, the learner's words stay"
+    assert by_id(merged, "solution-1-1").source == by_id(mine, "solution-1-1").source
+    assert by_id(merged, "own").source == "My own cell" and len(merged.cells) == len(mine.cells)
+
+    correct(state, folder / "second", **{"exercise-1-3": "**1.3**, corrected", "exercise-1-2": "**1.2**, corrected"})
+    assert by_id(anna.lesson(LESSON_1.name), "exercise-1-3").source != "**1.3**, corrected"
+    anna.stop_server()
+    anna.start_server()
+    again = anna.lesson(LESSON_1.name)
+    assert by_id(again, "exercise-1-3").source == "**1.3**, corrected"
+    assert by_id(again, "exercises").source == "## My own heading" and by_id(again, "own").source == "My own cell"
+
+
+def command(folder: Path, *arguments: str) -> str:
+    """What one of the classroom's commands prints while the class goes on."""
+    around = os.environ | {"CLASSROOM_STATE": str(folder / "state")}
+    whole = [sys.executable, "-m", "classroom", *arguments]
+    return subprocess.run(whole, cwd=ROOT, env=around, capture_output=True, text=True, check=True).stdout
+
+
+def test_publishing_by_the_command_brings_the_courses_own_lessons(learners, passwords, folder):
+    said = command(folder, "publish").splitlines()
+    assert said[0] == f"Published: notebooks/{LESSON_1.name}", "the correction before was of a copy"
+    link = next(line for line in said if line.endswith("02_vivit_organmnist3d.ipynb"))
+    learners["ben"].visit(link, passwords["ben"])
+    kept = by_id(learners["ben"].lesson(LESSON_1.name), "exercise-1-2").source
+    assert kept == by_id(LESSON, "exercise-1-2").source
+
+
+def test_who_is_added_in_mid_class_gets_in_without_a_restart(learners, address, folder):
+    name, password = command(folder, "add", "dora").split()
+    assert name == "dora" and not Learner(address, "dora").sign_in("abcd-efgh-jkmn")
+    dora = arrive(address, "dora", {"dora": password})
+    assert dora.start_kernel().run("print('here')").text == "here\n"
+    assert learners["anna"].api("contents").ok, "nobody else has noticed"
+    dora.stop_server()
+
+
+def test_everybodys_work_is_collected_for_the_teacher_alone(learners, folder):
+    learners["anna"].start_kernel().run("open('mine.txt', 'w').write('mine')")
+    learners["anna"].start_kernel().run(f"import os; os.symlink({str(folder / 'state' / 'passwords')!r}, 'theirs.txt')")
+    command(folder, "collect", str(folder / "work"))
+    copied = folder / "work" / "anna" / "notebooks"
+    assert (copied / "mine.txt").read_text() == "mine" and not (copied / "theirs.txt").exists()
+    assert {path.name for path in (folder / "work").iterdir()} >= set(NAMES)
+    whole = nbformat.read(copied / LESSON_1.name, as_version=4)
+    shown = learners["anna"].lesson(LESSON_1.name)
+    assert [cell.source for cell in whole.cells] == [cell.source for cell in shown.cells]
+    assert stat.S_IMODE((folder / "work").stat().st_mode) == 0o700
 
 
 def test_work_survives_the_server_and_nothing_else_does(learners, folder):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import signal
 import socket
 import stat
@@ -43,6 +44,7 @@ SENSELESS = {
     "CLASSROOM_MEMORY": ["2", "0G", "G"],
     "CLASSROOM_CPUS": ["-1", "nan", "all"],
     "CLASSROOM_IDLE_MINUTES": ["soon"],
+    "CLASSROOM_LANGUAGE": ["xx"],
     "TUTORIAL_DATA": ["/nowhere"],
 }
 
@@ -237,3 +239,49 @@ def test_a_proxy_that_is_not_there_is_installed_whatever_npm_has_noted(start, mo
     monkeypatch.setattr(settings, "PROXY", tmp_path / "absent")
     start.install_proxy()
     assert len(asked) == 1
+
+
+UNIT = {"CLASSROOM_ADDRESS": "0.0.0.0:8000", "CLASSROOM_STATE": '/srv/my "100%" class\\', "CLASSROOM_DELEGATED": "0"}
+
+
+def test_the_unit_for_systemd_has_this_clone_and_the_settings_of_now(start, monkeypatch, tmp_path, capsys):
+    for name, value in UNIT.items():
+        monkeypatch.setenv(name, value)
+    start.unit()
+    unit = capsys.readouterr().out
+    assert (
+        f"WorkingDirectory={start.ROOT}\n" in unit and f'ExecStart="{sys.executable}" -B -m classroom start\n' in unit
+    )
+    settings = '"CLASSROOM_DELEGATED=1" "CLASSROOM_ADDRESS=0.0.0.0:8000"'
+    assert f'Environment={settings} "CLASSROOM_STATE=/srv/my \\"100%%\\" class\\\\"\n' in unit
+    if shutil.which("systemd-analyze"):
+        (tmp_path / "classroom.service").write_text(unit)
+        verified = subprocess.run(
+            ["systemd-analyze", "verify", tmp_path / "classroom.service"], capture_output=True, text=True
+        )
+        assert (verified.returncode, verified.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["anna"], "No such command 'anna'."),
+        (["add"], "Missing argument"),
+        (["add", "dora"], "There is no class in "),
+        (["publish"], "There is no class in "),
+        (["collect", "work"], "There is no class in "),
+    ],
+)
+def test_a_command_that_cannot_be_done_says_why_in_a_line(start, monkeypatch, tmp_path, capsys, command, said):
+    monkeypatch.setenv("CLASSROOM_STATE", str(tmp_path / "state"))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(sys, "argv", ["classroom", *command])
+    assert start.main() != 0
+    errors = capsys.readouterr().err
+    assert errors.startswith(said) and errors.count("\n") == 1 and not (tmp_path / "state").exists()
+
+
+def test_what_is_not_installed_stops_the_start_with_the_command_that_installs_it(start, monkeypatch, tmp_path):
+    monkeypatch.setattr(settings, "PROXY", tmp_path / "absent")
+    with pytest.raises(start.StartError, match="make hub"):
+        start.check_proxy()

@@ -96,7 +96,7 @@ def test_writers_of_one_file_leave_a_whole_one(tmp_path):
 
 def test_learners_copies_are_whole_whoever_makes_them(tmp_path):
     assert together(4, lambda _: working.bring(tmp_path / "work")) == []
-    for name, original in working._originals().items():
+    for name, original in working.originals().items():
         made = editions.student(original.read_text(encoding="utf-8"))
         assert (tmp_path / "work" / name).read_text(encoding="utf-8") == made
 
