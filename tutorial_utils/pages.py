@@ -28,6 +28,7 @@ div#notebook {{ max-width: 1100px; margin: 0 auto; }}
 summary {{ display: list-item; cursor: pointer; }}
 div.output_prompt, div.out_prompt_overlay {{ color: #b03000; }}
 .highlight .ow, .highlight .nd, .highlight .o {{ color: #8000c0; }}
+.rendered_html a:link, .rendered_html a:visited {{ color: #2a5d8f; }}
 .rendered_html a.anchor-link {{ color: #4a5568; }}
 .animation > input:checked ~ .moving, .animation > input:not(:checked) ~ .still {{ display: none; }}
 .animation > label {{ font-weight: normal; margin-left: 0.4em; }}
@@ -43,14 +44,15 @@ div.output_prompt, div.out_prompt_overlay {{ color: #b03000; }}
   .text_cell_render a:link, .text_cell_render a:visited {{ color: #8ab8ff; }}
   .text_cell_render a.anchor-link {{ color: #a0aec0; }}
   .text_cell_render code, .text_cell_render pre, div.input_area {{ background: #1e242b; color: #e3e8ee; }}
+  .highlight pre {{ color: inherit; }}
   .text_cell_render tbody tr:nth-child(odd) {{ background: #1a2027; }}
   .text_cell_render tbody tr:hover {{ background: #26303a; }}
-  div.output_html {{ background: #fff; color: #000; border-radius: 4px; }}
+  div.output_html, div.output_html pre {{ background: #fff; color: #000; border-radius: 4px; }}
   div.animation {{ color: #e3e8ee; }}
   div.input_prompt {{ color: #8ab8ff; }} div.output_prompt, div.out_prompt_overlay {{ color: #ff9e80; }}
   .output_png img {{ background: #fff; border-radius: 4px; }}
   .ansi-red-fg {{ color: #ff8f8f; }}
-  {HtmlFormatter(style="github-dark").get_style_defs(".highlight")}
+  {HtmlFormatter(style="github-dark").get_style_defs([".input_area .highlight", ".text_cell_render .highlight"])}
 }}
 """
 """What the pages add to nbconvert's style: darkness where it is preferred, and animations that can be stopped."""

@@ -121,4 +121,4 @@ def expected(number: str, language: Language = ENGLISH) -> str:
         return f"> {say('**For the teacher.** Missed answers are told:')} {say(exercise.advice)}"
     rows = (f"> | {mistaken.__name__.replace('_', ' ')} | {say(mistaken.__doc__)} |" for mistaken in exercise.mistakes)
     heading = say("**For the teacher.** Wrong answers to expect, and what is said about each:")
-    return "\n".join([f"> {heading}", ">", "> | | |", "> |---|---|", *rows])
+    return "\n".join([f"> {heading}", ">", "> | written | said |", "> |---|---|", *rows])

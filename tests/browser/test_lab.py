@@ -6,7 +6,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,12 +19,7 @@ from tutorial_utils.checks import CROSS, MARK
 from tutorial_utils.execution import ROOT, find_notebooks
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: run `make browser`")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here: Debian's package is called chromium"),
-]
+pytestmark = pytest.mark.browser
 
 PATIENCE = 120_000
 """Milliseconds for anything but the cells, on a machine that is busy."""
@@ -55,14 +49,6 @@ def lab(tmp_path_factory):
     finally:
         os.killpg(server.pid, signal.SIGTERM)  # the command, and the server that it has started
         server.wait()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as engine:
-        opened = engine.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture
