@@ -222,10 +222,11 @@ def shared(wanted: settings.Settings) -> list[Path]:
 
 def check_learner(folders: list[Path], wanted: settings.Settings) -> None:
     """Raise StartError unless a learner can run the project's Python, read some folders, and get the lessons."""
-    repository, around = corrections.repository_in(wanted.state), corrections.around(wanted.state)
+    repository = corrections.repository_in(wanted.state)
+    around = os.environ | corrections.around(wanted.state) | {"HOME": "/"}  # root's is closed
     command = [sys.executable, "-c", AS_LEARNER, repository.as_uri(), *map(str, folders)]
     user = {"user": FIRST_USER, "group": FIRST_USER, "extra_groups": []}
-    result = subprocess.run(command, cwd="/", env=os.environ | around, capture_output=True, text=True, **user)
+    result = subprocess.run(command, cwd="/", env=around, capture_output=True, text=True, **user)
     if result.returncode:
         reason = (result.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise StartError(f"learners lack what they need. {reason}. To let everyone read a folder: chmod -R o+rX FOLDER")

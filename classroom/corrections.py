@@ -11,17 +11,21 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tutorial_utils import failures
-
-LANGUAGES = ("en",)
-"""In which the lessons are published, by their codes; the first is that of a class that chooses none."""
+from tutorial_utils import failures, translations
+from tutorial_utils.translations import ENGLISH, Language
 
 FOLDER = "notebooks"
 
 
-def folder_of(language: str) -> str:
+def languages() -> list[Language]:
+    """Those that the lessons can be read in here."""
+    every = translations.LANGUAGES.values()
+    return [one for one in every if one is ENGLISH or translations.has_catalogues(one.locale)]
+
+
+def folder_of(language: Language) -> str:
     """The folder in a learner's home for the lessons in a language."""
-    return FOLDER if language == LANGUAGES[0] else f"{FOLDER}-{language}"
+    return FOLDER if language is ENGLISH else f"{FOLDER}-{language.code}"
 
 
 def repository_in(state: Path) -> Path:
@@ -46,7 +50,7 @@ def bring(home: Path, repository: Path, language: str) -> None:
     """
     from nbgitpuller.pull import GitPuller  # which belongs to the hub; settings and tests do without
 
-    folder, said = home / folder_of(language), []
+    folder, said = home / folder_of(translations.find(language)), []
     try:
         if folder.is_dir() and not (folder / ".git").exists():
             _adopt(folder, repository, language)

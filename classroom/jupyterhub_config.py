@@ -39,7 +39,7 @@ c.ConfigurableHTTPProxy.pid_file = str(wanted.state / "proxy.pid")
 c.JupyterHub.spawner_class = LearnerSpawner
 c.LearnerSpawner.homes = str(wanted.state / "homes")
 c.LearnerSpawner.repository = str(corrections.repository_in(wanted.state))
-c.LearnerSpawner.language = wanted.language
+c.LearnerSpawner.language = wanted.language.code
 c.LearnerSpawner.log_file = str(wanted.state / "learners.log")
 c.Spawner.mem_limit = wanted.memory
 c.Spawner.cpu_limit = wanted.cpus
@@ -67,7 +67,7 @@ places = {  # that libraries ask for while they are imported, for all
     "PYTHONDONTWRITEBYTECODE": "1",  # into somebody's clone, as root
 }
 kept = {name: os.environ[name] for name in ("LANG", "TUTORIAL_SCALE", "TUTORIAL_DEVICE") if name in os.environ}
-kept |= {"TUTORIAL_LANGUAGE": wanted.language} | corrections.around(wanted.state)
+kept |= {"TUTORIAL_LANGUAGE": wanted.language.code} | corrections.around(wanted.state)
 kept |= {"TUTORIAL_DATA": str(wanted.cache)} if wanted.cache else {}
 c.LearnerSpawner.plain = wanted.plain
 c.LearnerSpawner.nursery_env = path | small | places

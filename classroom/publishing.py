@@ -12,10 +12,10 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from classroom import corrections
-from classroom.corrections import LANGUAGES
 from tutorial_utils import files, require, working
 from tutorial_utils.editions import student
 from tutorial_utils.execution import read_notebook
+from tutorial_utils.translations import ENGLISH, Language
 
 NOBODYS = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
 IDENTITY = ("-c", "user.name=classroom", "-c", "user.email=classroom@localhost")
@@ -35,17 +35,17 @@ def publish(state: Path) -> list[str]:
         ValueError: a lesson is no notebook, or a solution in it begins or ends alone. Then nothing is published.
         PublishingError: git is missing, or refused.
     """
-    texts = {language: _texts(language) for language in LANGUAGES}
+    texts = {language: _texts(language) for language in corrections.languages()}
     repository, settings = corrections.repository_in(state), corrections.settings_in(state)
     if not repository.exists():
         with files.draft_folder(repository) as new:  # without templates: these may bring hooks
-            _git("init", "--quiet", "--bare", "--template=", f"--initial-branch={LANGUAGES[0]}", str(new))
+            _git("init", "--quiet", "--bare", "--template=", f"--initial-branch={ENGLISH.code}", str(new))
     with files.draft(settings) as partial:
         _git("config", "--file", str(partial), "include.path", "/etc/gitconfig")
         _git("config", "--file", str(partial), "safe.directory", str(repository))
         _git("config", "--file", str(partial), "core.quotePath", "false")  # nbgitpuller takes names as git prints them
-    changed = {language: _commit(repository, language, texts[language]) for language in LANGUAGES}
-    return [f"{corrections.folder_of(language)}/{name}" for language in LANGUAGES for name in changed[language]]
+    changed = {language: _commit(repository, language.code, of_it) for language, of_it in texts.items()}
+    return [f"{corrections.folder_of(language)}/{name}" for language, names in changed.items() for name in names]
 
 
 def links(state: Path) -> dict[str, str]:
@@ -54,21 +54,23 @@ def links(state: Path) -> dict[str, str]:
     Each link begins behind the address at which learners sign in, which a hub does not know for sure.
     """
     found = {}
-    for language in LANGUAGES:
+    for language in corrections.languages():
         folder = corrections.folder_of(language)
-        asked = {"repo": corrections.repository_in(state).as_uri(), "branch": language, "targetpath": folder}
+        asked = {"repo": corrections.repository_in(state).as_uri(), "branch": language.code, "targetpath": folder}
         for name in (f"{folder}/{name}" for name in working.originals() if name.endswith(".ipynb")):
             found[name] = f"/hub/user-redirect/git-pull?{urlencode(asked | {'urlpath': f'lab/tree/{name}'})}"
     return found
 
 
-def _texts(language: str) -> dict[str, str]:
-    """The learners' edition of each lesson, and of what it reads."""
+def _texts(language: Language) -> dict[str, str]:
+    """The learners' edition of each lesson in a language, and of what it reads."""
     found = {}
     for name, path in working.originals().items():
         if path.suffix == ".ipynb":
             read_notebook(path)  # or it is refused by its name
-        found[name] = student(path.read_text(encoding="utf-8"))
+            found[name] = language.notebook(student(path.read_text(encoding="utf-8")), path.stem)
+        else:
+            found[name] = path.read_text(encoding="utf-8")
     return found
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from classroom import corrections
+from tutorial_utils import translations
 from tutorial_utils.assets import store
 
 PROXY = Path(__file__).parent / "node_modules" / "configurable-http-proxy" / "bin" / "configurable-http-proxy"
@@ -25,7 +26,7 @@ class Settings:
     cpus: float  # processor cores for each learner
     processes: int  # and threads, for each learner
     idle_minutes: float  # after which a kernel is ended; a server after twice as many
-    language: str  # of the lessons, by its code
+    language: translations.Language  # of the lessons
     plain: bool  # share no imports and tune nothing, to compare with
 
     @property
@@ -45,6 +46,8 @@ def read() -> Settings:
     Raises:
         ValueError: one of them makes no sense.
     """
+    code = os.environ.get("CLASSROOM_LANGUAGE")
+    language = translations.find(code, "CLASSROOM_LANGUAGE") if code else translations.current()
     cache = store.COURSE.caches()[0] if os.environ.get("TUTORIAL_DATA") else None
     return Settings(
         state=Path(os.environ.get("CLASSROOM_STATE") or "/srv/classroom").absolute(),
@@ -54,18 +57,9 @@ def read() -> Settings:
         cpus=_positive("CLASSROOM_CPUS", "1"),
         processes=math.ceil(_positive("CLASSROOM_PROCESSES", "500")),
         idle_minutes=_positive("CLASSROOM_IDLE_MINUTES", "30"),
-        language=_language(),
+        language=language if language in corrections.languages() else translations.ENGLISH,
         plain=bool(os.environ.get("CLASSROOM_PLAIN")),
     )
-
-
-def _language() -> str:
-    for name in ("CLASSROOM_LANGUAGE", "TUTORIAL_LANGUAGE"):
-        if code := os.environ.get(name):
-            if code not in corrections.LANGUAGES:
-                raise ValueError(f"{name}={code!r} is unknown: choose one of {', '.join(corrections.LANGUAGES)}.")
-            return code
-    return corrections.LANGUAGES[0]
 
 
 def _memory(text: str) -> int:

@@ -13,9 +13,12 @@ from urllib.parse import parse_qs, urlparse
 
 import nbformat
 import pytest
+from babel.messages.catalog import Catalog
+from babel.messages.pofile import write_po
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from tutorial_utils import working
+from tutorial_utils import translations, working
+from tutorial_utils.translations import ENGLISH, Language
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the classroom is for Linux"),
@@ -47,6 +50,31 @@ def lessons(tmp_path, monkeypatch):
     return folder
 
 
+@pytest.fixture(autouse=True)
+def klingon(tmp_path, monkeypatch):
+    """The course has two languages; of the second there are catalogues as soon as its folder is made."""
+    known = {"en": ENGLISH, "tlh": Language("tlh", "tlh", "tlhIngan Hol")}
+    monkeypatch.setattr(translations, "LANGUAGES", known)
+    monkeypatch.setattr(translations, "CATALOGUES", tmp_path / "translations")
+    caches = translations.catalogue, translations._messages, translations._said
+    for cached in caches:
+        cached.cache_clear()
+    yield known["tlh"]
+    for cached in caches:
+        cached.cache_clear()
+
+
+def store(language: Language, lesson: str, **cells: tuple[str, str]) -> None:
+    """Translate cells of a lesson, by their ids."""
+    catalogue = Catalog("zh")  # the rules for plurals do not matter
+    for name, (english, words) in cells.items():
+        catalogue.add(english, words, context=name)
+    path = translations.path_of(language.locale, lesson)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        write_po(file, catalogue)
+
+
 @pytest.fixture
 def state(tmp_path, monkeypatch):
     from classroom import corrections
@@ -69,10 +97,10 @@ def publish(state) -> list[str]:
     return publishing.publish(state)
 
 
-def bring(home, state) -> None:
+def bring(home, state, language: str = "en") -> None:
     from classroom import corrections
 
-    corrections.bring(home, corrections.repository_in(state), "en")
+    corrections.bring(home, corrections.repository_in(state), language)
 
 
 def edit(path: Path, **sources: str) -> None:
@@ -209,6 +237,39 @@ def test_a_link_opens_a_lesson_in_its_language(lessons, state):
         "targetpath": "notebooks",
         "urlpath": f"lab/tree/{NAME}",
     }
+
+
+def test_each_language_has_a_branch_a_folder_and_links_of_its_own(lessons, state, home, klingon):
+    from classroom import publishing
+
+    store(klingon, "01_doubles", end=("The end.", "Qapla'!"))
+    other = NAME.replace("notebooks", "notebooks-tlh")
+    assert {NAME, other} < set(publish(state))
+    for language in ("tlh", "en"):
+        bring(home, state, language)
+    assert sources(home / other)["end"] == "Qapla'!" and sources(home / NAME)["end"] == "The end."
+    edit(home / other, end="my end")
+    edit(lessons / "01_doubles.ipynb", title="# Doubles, corrected")
+    publish(state)
+    bring(home, state, "tlh")
+    assert sources(home / other)["end"] == "my end" and sources(home / other)["title"] == "# Doubles, corrected"
+    asked = parse_qs(urlparse(publishing.links(state)[other]).query)
+    assert (asked["branch"], asked["targetpath"], asked["urlpath"]) == (
+        ["tlh"],
+        ["notebooks-tlh"],
+        [f"lab/tree/{other}"],
+    )
+
+
+def test_a_class_has_the_language_that_was_chosen_and_english_where_it_has_no_translations(klingon, monkeypatch):
+    from classroom import settings
+
+    monkeypatch.setenv("TUTORIAL_LANGUAGE", "tlh")
+    assert settings.read().language is ENGLISH
+    store(klingon, "01_doubles")
+    assert settings.read().language is klingon
+    monkeypatch.setenv("CLASSROOM_LANGUAGE", "en")
+    assert settings.read().language is ENGLISH
 
 
 @pytest.mark.skipif(getattr(os, "geteuid", lambda: 1)() != 0, reason="to be a learner it must be root")
