@@ -8,13 +8,16 @@ SET_UP = "$(PYTHON)" -Es -m tutorial_utils.bootstrap
 KEPT = PYTHONDONTWRITEBYTECODE PYTHONHASHSEED PYTHONIOENCODING PYTHONPYCACHEPREFIX PYTHONUNBUFFERED PYTHONUTF8
 unexport $(filter-out $(KEPT),$(filter PYTHON% PYTEST_%,$(.VARIABLES)))
 
-.PHONY: help notebooks test deep lab editions refresh bench gpu report matrix mutants browser grading classroom classroom-test hub lint setup
+# As LANGUAGE=zh behind make; a variable of this name in the environment is the system's, and has other values.
+SPOKEN = $(if $(findstring command line,$(origin LANGUAGE)),--language $(LANGUAGE))
+
+.PHONY: help notebooks test deep lab editions translations refresh bench gpu report matrix mutants browser grading classroom classroom-test hub lint setup
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1\t/p' Makefile | expand -t 24
 
-notebooks: setup  ## execute every notebook at TUTORIAL_SCALE into build/
-	@$(RUN) tutorial_utils run --out build
+notebooks: setup  ## execute every notebook at TUTORIAL_SCALE into build/; LANGUAGE=zh in Chinese, as with lab and editions
+	@$(RUN) tutorial_utils run --out build $(SPOKEN)
 
 test: setup  ## unit tests, notebook hygiene, and every notebook cell by cell
 	@$(RUN) pytest
@@ -24,10 +27,13 @@ deep:  ## lessons as a whole where make test runs a part: changed, on a pretende
 	@$(RUN) pytest -m deep tests
 
 lab: setup  ## open JupyterLab on your own copies of the lessons, in work/; EDITION=instructor for a teacher's
-	@$(RUN) tutorial_utils lab --edition $(or $(EDITION),student)
+	@$(RUN) tutorial_utils lab --edition $(or $(EDITION),student) $(SPOKEN)
 
 editions: setup  ## the lessons for learners, for teachers, and as slides, into build/editions/
-	@$(RUN) tutorial_utils editions
+	@$(RUN) tutorial_utils editions $(SPOKEN)
+
+translations: setup  ## bring the catalogues in translations/ up to date, and say what is due to be translated
+	@$(RUN) tutorial_utils translations
 
 refresh: setup  ## execute the notebooks in place, to commit their new outputs
 	@$(RUN) tutorial_utils run --in-place

@@ -24,8 +24,23 @@ SPEAKING = {"Need", "check", "print", "say"}
 """Functions whose arguments are shown. In a lesson nothing else is translated: the texts in a figure and the prompts
 stay as they are, and so does a single word."""
 
-SILENT = {"bootstrap", "catalogues", "installer", "links", "openmp", "recipes", "spoken", "translations", "vendored"}
-"""Modules that say nothing to a learner, or before there is a catalogue; recipes write cards, which are in English."""
+SILENT = {
+    "alt",
+    "bootstrap",
+    "catalogues",
+    "installer",
+    "links",
+    "openmp",
+    "recipes",
+    "spoken",
+    "translations",
+    "vendored",
+}
+"""Modules that say nothing to a learner, or before there is a catalogue; recipes write cards, which are in English, and
+alternative texts read the English labels of a figure."""
+
+ALONE = ("bundled", "Figure:", "Animation:", "from ModelScope or Hugging Face", "from ModelScope", "from Hugging Face")
+"""Short texts that stand in others."""
 
 TABLES = ("lessons.toml", "assets/assets.toml")
 
@@ -37,10 +52,10 @@ NO_SENTENCE = re.compile(
 
 def sentences() -> list[str]:
     """All messages, in the order in which they stand."""
-    found: dict[str, None] = {}
+    found = dict.fromkeys(ALONE)
     for module in sorted(PACKAGE.rglob("*.py")):
         if not SILENT & {*module.relative_to(PACKAGE).parts, module.stem}:
-            found |= dict.fromkeys(said_in(module.read_text(encoding="utf-8"), shown_from=1, found_from=3))
+            found |= dict.fromkeys(said_in(module.read_text(encoding="utf-8"), shown_from=1, found_from=2))
     for lesson in find_notebooks():
         for cell in read_notebook(lesson).cells:
             if cell.cell_type == "code":
@@ -86,10 +101,17 @@ def message(node: ast.Constant | ast.JoinedStr) -> str:
 
 
 def _shown(tree: ast.AST) -> set[int]:
-    """The nodes of all that is shown: of the arguments of `SPEAKING`."""
+    """The nodes of all that is shown: of the arguments of `SPEAKING`, or of what has an argument's name."""
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     speaking = [call for call in calls if getattr(call.func, "id", getattr(call.func, "attr", "")) in SPEAKING]
-    return {id(inner) for call in speaking for argument in call.args for inner in ast.walk(argument)}
+    arguments = [argument for call in speaking for argument in call.args]
+    names = {argument.id for argument in arguments if isinstance(argument, ast.Name)}
+    named = [node.value for node in ast.walk(tree) if isinstance(node, ast.Assign) and names & _names(node.targets)]
+    return {id(inner) for shown in (*arguments, *named) for inner in ast.walk(shown)}
+
+
+def _names(targets: list[ast.expr]) -> set[str]:
+    return {target.id for target in targets if isinstance(target, ast.Name)}
 
 
 def _silent(tree: ast.AST) -> set[int]:

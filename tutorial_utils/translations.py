@@ -31,17 +31,23 @@ SENTENCES = "messages"
 BLANK = re.compile(r"\{(\w+)\}")
 """What is filled in, in a message."""
 
-WITHIN_A_SENTENCE = r"(?:(?!(?<=[.?!])\s+\S|\n).)*?"
+WITHIN_A_SENTENCE = r"(?:(?!(?<=[.?!:])\s+\S|\n|\s{2,}).)*?"
 NODE = re.compile(r"(?<=>)[^<>]+(?=<)")
 BOUNDARIES = (
     re.compile(r"(\n\s*|\s{2,}|^[✓✗…] (?:\d\.\d )?|\x1b\[\d*m)", re.MULTILINE),
-    re.compile(r"((?<=[.?!:])\s+|; )"),
-    re.compile(r"(, | \(|\)$)"),
+    re.compile(r"((?<=[.?!])\s+)"),
+    re.compile(r"(; )"),
+    re.compile(r"( \((?=[^()]*\)$)|\)$)"),
+    re.compile(r"((?<=:)\s+)"),
+    re.compile(r"(, )"),
 )
-"""What stands between texts of their own: lines, columns and marks before them; then sentences; then parts of a list."""
+"""What stands between texts of their own: lines, columns and marks before them; sentences; and ever smaller parts."""
 
-FULL_WIDTH = ("。", "？", "！", "：", "；", "，")
-"""Signs after which no blank is needed."""
+FULL_WIDTH = ("。", "？", "！", "：", "；", "，", "（", "）")
+"""Signs beside which no blank is needed."""
+
+WIDE = {"; ": "；", ", ": "，", " (": "（", ")": "）"}
+"""What stands between texts in Chinese."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,13 @@ class Language:
             output.data["text/html"] = NODE.sub(lambda node: self.say(node[0]), page)
         for about in output.get("metadata", {}).values():
             if isinstance(about, dict) and "alt" in about:
-                about["alt"] = self.say(about["alt"])
+                about["alt"] = self._described(about["alt"])
+
+    def _described(self, alt: str) -> str:
+        """An alternative text whose first sentence is the figure's description; the rest reads its English labels."""
+        description, _, rest = alt.partition(". ")
+        said = _whole(self.locale, description.removesuffix("."))
+        return alt if said is None else f"{said}。{rest}"
 
     def document(self, page: str) -> str:
         """A page of Markdown in this language.
@@ -191,23 +203,32 @@ def blocks(page: str) -> list[str]:
 # --- Sentences --------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Template:
+    """A message with blanks: its longest part without one, what it looks like filled in, and its translation."""
+
+    part: str
+    pattern: re.Pattern
+    translation: str
+
+    @classmethod
+    def of(cls, message: str, blank: str, translation: str) -> Template:
+        """The template of a message whose blanks are filled with what the pattern `blank` finds."""
+        parts = BLANK.split(message)
+        pattern = "".join(f"(?P<{part}>{blank})" if at % 2 else re.escape(part) for at, part in enumerate(parts))
+        return cls(max(parts[::2], key=len), re.compile(pattern, re.DOTALL), translation)
+
+
 @cache
-def _messages(locale: str) -> tuple[Mapping[str, str], list[tuple[re.Pattern, str]], list[tuple[re.Pattern, str]]]:
-    """What is said word for word, and patterns of what is said with something filled in, the most particular first.
+def _messages(locale: str) -> tuple[Mapping[str, str], list[Template], list[Template]]:
+    """What is said word for word, and what is said with something filled in, the most particular first.
 
-    In the first patterns nothing is filled in that goes on beyond a sentence, in the second anything.
+    With the first templates nothing is filled in that goes on beyond a sentence, with the second anything.
     """
-    said = {english: words for (_, english), words in catalogue(locale, SENTENCES).items()}
+    said = {english.strip(" "): words.strip(" ") for (_, english), words in catalogue(locale, SENTENCES).items()}
     filled = sorted((one for one in said if BLANK.search(one)), key=lambda one: -len(BLANK.sub("", one)))
-    narrow, wide = ([(_pattern(one, blank), said[one]) for one in filled] for blank in (WITHIN_A_SENTENCE, ".*?"))
+    narrow, wide = ([Template.of(one, blank, said[one]) for one in filled] for blank in (WITHIN_A_SENTENCE, ".*?"))
     return said, narrow, wide
-
-
-def _pattern(message: str, blank: str) -> re.Pattern:
-    """What a message looks like when its blanks are filled in."""
-    parts = BLANK.split(message)
-    pattern = "".join(f"(?P<{part}>{blank})" if at % 2 else re.escape(part) for at, part in enumerate(parts))
-    return re.compile(pattern, re.DOTALL)
 
 
 @cache
@@ -230,16 +251,22 @@ def _whole(locale: str, words: str) -> str | None:
     found = said[words] if words in said else _filled_in(locale, words, narrow)
     if found is None and words.endswith("."):
         found = _whole(locale, words[:-1])
-        found = found and f"{found.rstrip('。')}。"
+        return found and f"{found.rstrip('。')}。"
+    if found is None and words[:1].isupper():  # a description at the beginning of a sentence
+        return _whole(locale, words[0].lower() + words[1:])
     return found
 
 
-def _filled_in(locale: str, words: str, patterns: list[tuple[re.Pattern, str]]) -> str | None:
-    for pattern, translation in patterns:
-        if found := pattern.fullmatch(words):
+def _filled_in(locale: str, words: str, templates: list[Template]) -> str | None:
+    """With what fits and leaves the fewest words in English; None if nothing fits."""
+    said = []
+    for template in templates:
+        if template.part in words and (found := template.pattern.fullmatch(words)):  # the former is fast
+            if len(template.part.split()) < 3 and any(len(value.split()) > 5 for value in found.groups()):
+                continue  # a short message in a long sentence: by chance
             filled = {name: _said(locale, value) or value for name, value in found.groupdict().items()}
-            return BLANK.sub(lambda blank, filled=filled: filled[blank[1]], translation)
-    return None
+            said.append(BLANK.sub(lambda blank, filled=filled: filled[blank[1]], template.translation))
+    return min(said, key=lambda text: len(re.findall("[A-Za-z]+", text)), default=None)
 
 
 def _joined(locale: str, pieces: list[str]) -> str | None:
@@ -254,7 +281,7 @@ def _joined(locale: str, pieces: list[str]) -> str | None:
         found |= words is not None
         said += run if words is None else words
         separator = "".join(pieces[end : end + 1])
-        said += "" if separator == " " and said.endswith(FULL_WIDTH) else separator
+        said += "" if separator == " " and said.endswith(FULL_WIDTH) else WIDE.get(separator, separator)
         at = end + 1
     return said if found else None
 

@@ -129,8 +129,8 @@ def _read(tokenizer: transformers.PreTrainedTokenizerBase, text: str) -> str:
     unknown = [word for word in dict.fromkeys(read.split()) if not latte_words.knows(tokenizer, word)]
     said = []
     if ignored:
-        signs, were = ("signs", "were") if len(ignored) > 1 else ("sign", "was")
-        said.append(f"the {signs} {' '.join(ignored)} {were} ignored")
+        signs = " ".join(ignored)
+        said.append(f"the signs {signs} were ignored" if len(ignored) > 1 else f"the sign {signs} was ignored")
     if unknown:
         all_of_it = len(unknown) == len({*read.split()})
         known = "the model knows no word of it:" if all_of_it else "the model does not know"
