@@ -40,6 +40,8 @@ assets_app = typer.Typer(no_args_is_help=True, help="The checkpoints and data se
 app.add_typer(assets_app, name="assets")
 sample_app = typer.Typer(no_args_is_help=True, help="Images and videos, generated into a folder.")
 app.add_typer(sample_app, name="sample")
+export_app = typer.Typer(no_args_is_help=True, help="The miniatures in formats of other programs.")
+app.add_typer(export_app, name="export")
 console = Console()
 
 INTERRUPTED = 130
@@ -475,6 +477,22 @@ def sample_latte(
         stop(error)
     if first:
         typer.echo(folder)
+
+
+@export_app.command("onnx")
+def export_onnx(
+    out: Annotated[Path, typer.Option(help="A folder of its own; one of an earlier export is replaced.")],
+) -> None:
+    """The miniatures as ONNX files, with all that a web page needs to run the lessons' models without Python."""
+    require_place(out)
+    runtime.quiet_libraries()
+    from tutorial_utils.web import export
+
+    try:
+        export.export(out, typer.echo)
+    except (ValueError, OSError, AssetError) as error:
+        stop(error)
+    typer.echo(out)
 
 
 @contextlib.contextmanager

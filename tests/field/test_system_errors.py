@@ -29,6 +29,7 @@ NEEDED = {
     "editions": ["--out", "nowhere"],
     "reset": ["01"],
     "train": ["vae", "--out", "nowhere"],
+    "onnx": ["--out", "nowhere"],
 }
 COMMANDS = [words for words, _ in commands(cli.app)]
 

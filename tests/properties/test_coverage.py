@@ -92,6 +92,7 @@ WITHOUT = {
     ],
     "it runs before this library is installed": ["bootstrap", "installer", "launch"],
     "it writes this repository's own files, and is tested on them": ["links"],
+    "it makes the course's own page, whose networks and samples are compared with torch's": ["web"],
     "it is a command, and tested as one": ["__main__"],
 }
 

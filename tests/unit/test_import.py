@@ -72,6 +72,7 @@ FLOORS = (
     {"sampling", "measures"},
     {"exercises"},
     {"recipes", "slides", "teaching"},
+    {"web"},
     {"__main__"},
 )
 """Wings and modules, from the ground up: each knows only what is on its own floor, inside its wing, or below."""
