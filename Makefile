@@ -11,7 +11,7 @@ unexport $(filter-out $(KEPT),$(filter PYTHON% PYTEST_%,$(.VARIABLES)))
 # As LANGUAGE=zh behind make; a variable of this name in the environment is the system's, and has other values.
 SPOKEN = $(if $(findstring command line,$(origin LANGUAGE)),--language $(LANGUAGE))
 
-.PHONY: help notebooks test deep lab editions translations refresh bench gpu report matrix mutants browser grading classroom classroom-test hub lint setup
+.PHONY: help notebooks test deep lab lab-page editions translations refresh bench gpu report matrix mutants browser grading classroom classroom-test hub lint setup
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1\t/p' Makefile | expand -t 24
@@ -37,6 +37,10 @@ translations: setup  ## bring the catalogues in translations/ up to date, and sa
 
 refresh: setup  ## execute the notebooks in place, to commit their new outputs
 	@$(RUN) tutorial_utils run --in-place
+
+lab-page:  ## the models live in a web page: build/lab.html, and build/site/lab/ for a server
+	@$(SET_UP) onnx site lesson2
+	@$(RUN) tutorial_utils lab-page
 
 classroom: hub  ## one server for a class, on Linux: sudo make classroom LEARNERS="anna ben"
 	@.venv/bin/python -B -m classroom start $(LEARNERS)

@@ -495,6 +495,22 @@ def export_onnx(
     typer.echo(out)
 
 
+@app.command("lab-page")
+def lab_page(
+    out: Annotated[Path, typer.Option(help="Folder for site/lab/ and lab.html.")] = Path("build"),
+) -> None:
+    """The miniatures live in a web page: as a folder for a server, and as one file that opens without any."""
+    require_place(out)
+    runtime.quiet_libraries()
+    from tutorial_utils.web import page
+
+    try:
+        for made in page.build(out, typer.echo):
+            typer.echo(made)
+    except (ValueError, OSError, AssetError) as error:
+        stop(error)
+
+
 @contextlib.contextmanager
 def plain_warnings(kind: type[Warning], shown: bool = True) -> Iterator[None]:
     """Print the warnings of one kind as a line each, at the end; leave out all others."""

@@ -16,7 +16,7 @@ from tutorial_utils import catalogues, execution, teaching, working
 from tutorial_utils.assets import bundle, store
 from tutorial_utils.recipes import training
 from tutorial_utils.sampling import by_class, diffusion, latte, latte_model
-from tutorial_utils.web import export
+from tutorial_utils.web import export, page
 
 PLACES = ("out", "folder", "work")
 """Options that say where results go."""
@@ -55,6 +55,7 @@ LONG = [
     (training, "carry_out"),
     (catalogues, "update"),
     (export, "export"),
+    (page, "build"),
     (cli, "serve"),
 ]
 """What the commands spend their time with."""
@@ -68,17 +69,8 @@ def no_work(monkeypatch):
 
 
 def test_every_command_that_writes_is_tried():
-    assert {words[-1] for words in WRITING} == {
-        "run",
-        "editions",
-        "bundle",
-        "uvit",
-        "latte",
-        "lab",
-        "reset",
-        "train",
-        "onnx",
-    }
+    known = {"run", "editions", "bundle", "uvit", "latte", "lab", "reset", "train", "onnx", "lab-page"}
+    assert {words[-1] for words in WRITING} == known
 
 
 @pytest.mark.parametrize("place", ["a file", "below a file", "where nobody writes"])
