@@ -70,8 +70,8 @@ matrix: setup  ## which facts hold under the newest and the oldest versions (an 
 mutants: setup  ## which faults the lessons' facts notice (half an hour or two): make mutants LESSONS="01 03" WORDS="rollout mask"
 	@.venv/bin/python tests/mutants/mutants.py --lessons $(LESSONS) --words $(WORDS)
 
-browser:  ## every lesson in JupyterLab in a real browser; needs Chromium, such as Debian's package
-	@$(SET_UP) browser lesson2
+browser:  ## every lesson in JupyterLab, and the lab's page, in a real browser; needs Chromium, such as Debian's package
+	@$(SET_UP) browser lesson2 onnx site
 	@$(RUN) pytest -m browser tests/browser
 
 grading:  ## install nbgrader, which gives points for learners' copies, and try it on the lessons

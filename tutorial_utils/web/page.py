@@ -19,9 +19,6 @@ from tutorial_utils.web import export
 SOURCES = execution.ROOT / "site" / "lab"
 TRANSLATIONS = execution.ROOT / "translations"
 
-LANGUAGES = {"zh": "zh_CN"}
-"""The page's languages beside English, and where each has its sentences."""
-
 
 def build(out: Path, tell: Callable[[str], object] = lambda step: None) -> tuple[Path, Path]:
     """Write ``site/lab/`` and ``lab.html`` into a folder; what was exported for an earlier build is used again.
@@ -60,12 +57,11 @@ def messages() -> dict[str, dict[str, str]]:
 
     english = json.loads((SOURCES / "src" / "en.json").read_text(encoding="utf-8"))
     said = {"en": english}
-    for code, locale in LANGUAGES.items():
-        path = TRANSLATIONS / locale / "LC_MESSAGES" / "lab.po"
-        if path.is_file():
-            catalogue = read_po(io.BytesIO(path.read_bytes()))
-            found = {key: catalogue.get(text, context=key) for key, text in english.items()}
-            said[code] = {key: one.string for key, one in found.items() if one and one.string and not one.fuzzy}
+    for path in sorted(TRANSLATIONS.glob("*/LC_MESSAGES/lab.po")):
+        catalogue = read_po(io.BytesIO(path.read_bytes()))
+        found = {key: catalogue.get(text, context=key) for key, text in english.items()}
+        code = path.parents[1].name.partition("_")[0]
+        said[code] = {key: one.string for key, one in found.items() if one and one.string and not one.fuzzy}
     return said
 
 

@@ -160,9 +160,13 @@ function Bench() {
           )}
         </section>
 
+        <section class="card verdict-card">
+          <Verdict names={names} shares={shares} busy={busy} />
+        </section>
+
         <section class="card" aria-label={say("1.looks")}>
           <h3>{say("1.looks")}</h3>
-          <Heat pixels={pixels} shares={seen} gone={gone} label={say("1.heat", { who, most: percent(Math.max(...seen)) })} />
+          <Heat pixels={pixels} shares={seen} gone={gone} look={setLooker} label={say("1.heat", { who, most: percent(Math.max(...seen)) })} />
           <p class="quiet">{say("1.heat", { who, most: percent(Math.max(...seen)) })}</p>
           <Dial
             label={say("1.layer")}
@@ -184,10 +188,6 @@ function Bench() {
               {say("1.cls")}
             </button>
           </div>
-        </section>
-
-        <section class="card">
-          <Verdict names={names} shares={shares} busy={busy} />
         </section>
       </div>
 
@@ -228,14 +228,22 @@ function FileButton({ label, take, camera }: { label: string; take: (file?: Blob
   );
 }
 
-/** The picture, dark, and bright where it is looked at. */
-function Heat({ pixels, shares, gone, label }: { pixels: Float32Array; shares: number[]; gone: ReadonlySet<number>; label: string }) {
+interface HeatProps {
+  pixels: Float32Array;
+  shares: number[];
+  gone: ReadonlySet<number>;
+  label: string;
+  look: (patch: number) => void;
+}
+
+/** The picture, dark, and bright where it is looked at. A finger, which cannot hover, chooses here who looks. */
+function Heat({ pixels, shares, gone, label, look }: HeatProps) {
   const most = Math.max(...shares, 1e-9);
   return (
     <div class="cells heat" style={{ "--side": 8 }} role="img" aria-label={label}>
       <Picture values={pixels} width={SIDE} height={SIDE} range={[0, 255]} label="" />
       {ALL.map((patch) => (
-        <span key={patch} class={gone.has(patch) ? "gone" : ""} style={{ "--heat": shares[patch - 1] / most }} />
+        <span key={patch} class={gone.has(patch) ? "gone" : ""} onPointerDown={() => look(patch)} style={{ "--heat": shares[patch - 1] / most }} />
       ))}
     </div>
   );

@@ -97,7 +97,7 @@ function Bench({ active }: { active: boolean }) {
   });
   const [left, setLeft] = useState<Choices>();
   const [apart, setApart] = useState<Apart>("sentence");
-  const [right, setRight] = useState({ sentence: say("4.second"), guidance: 12, seed: 1 });
+  const [right, setRight] = useState<{ sentence?: string; guidance: number; seed: number }>({ guidance: 12, seed: 1 });
   const [frame, setFrame] = useState(0);
   const [isPlaying, setPlaying] = useState(!isCalm());
   const [layer, setLayer] = useState(2);
@@ -111,7 +111,8 @@ function Bench({ active }: { active: boolean }) {
   if (!known) return <p class="quiet">{say("computing")}</p>;
   const { guidance_scale: guidance, steps, tables } = known.latte;
   const base = left ?? { sentence: say("4.first"), guidance, steps, seed: 0, temporal: true };
-  const other: Choices = apart === "temporal" ? { ...base, temporal: !base.temporal } : { ...base, [apart]: right[apart] };
+  const others: Choices = { ...base, sentence: say("4.second"), ...right, temporal: !base.temporal };
+  const other: Choices = { ...base, [apart]: others[apart] };
   const shared = { known, frame, layer, step };
   const seeds = known.noises.map((_, k) => k);
   const asGuidance = (value: number) => (value === 1 ? say("3.unguided") : value ? String(value) : say("4.wordless"));
@@ -121,18 +122,21 @@ function Bench({ active }: { active: boolean }) {
       <div class="bench two">
         <section class="card" aria-label={say("4.left")}>
           <h3>{say("4.left")}</h3>
-          <Sentence label={say("4.sentence")} value={base.sentence} change={(sentence) => setLeft({ ...base, sentence })} />
-          <div class="actions chips">
-            {[0, 1, 2, 3].map((k) => (
-              <button key={k} onClick={() => setLeft({ ...base, sentence: say(`4.example.${k}`) })}>
-                {say(`4.example.${k}`)}
-              </button>
-            ))}
-          </div>
           <Player {...shared} choices={base} />
+          <div class="saying">
+            <Sentence label={say("4.sentence")} value={base.sentence} change={(sentence) => setLeft({ ...base, sentence })} />
+            <div class="actions chips">
+              {[0, 1, 2, 3].map((k) => (
+                <button key={k} onClick={() => setLeft({ ...base, sentence: say(`4.example.${k}`) })}>
+                  {say(`4.example.${k}`)}
+                </button>
+              ))}
+            </div>
+          </div>
         </section>
         <section class="card" aria-label={say("4.right")}>
           <h3>{say("4.right")}</h3>
+          <Player {...shared} choices={other} />
           <div class="dials different">
             <Choice
               label={say("3.different")}
@@ -140,14 +144,13 @@ function Bench({ active }: { active: boolean }) {
               value={apart}
               change={setApart}
             />
-            {apart === "sentence" && <Sentence label={say("4.sentence")} value={right.sentence} change={(sentence) => setRight({ ...right, sentence })} />}
+            {apart === "sentence" && <Sentence label={say("4.sentence")} value={others.sentence} change={(sentence) => setRight({ ...right, sentence })} />}
             {apart === "guidance" && (
               <Dial label={say("3.guidance")} values={GUIDANCE} value={right.guidance} change={(value) => setRight({ ...right, guidance: value })} format={asGuidance} />
             )}
             {apart === "seed" && <Dial label={say("3.seed")} values={seeds} value={right.seed} change={(seed) => setRight({ ...right, seed })} />}
             {apart === "temporal" && <p class="quiet">{say(other.temporal ? "4.temporal.on" : "4.temporal.off")}</p>}
           </div>
-          <Player {...shared} choices={other} />
         </section>
       </div>
       <section class="card wide" aria-label={say("4.both")}>
@@ -259,7 +262,7 @@ function Player({ known, choices, frame, layer, step }: PlayerProps) {
       </p>
       <div class="said-words" role="group" aria-label={say("4.words")}>
         {tokens.map((token, k) => (
-          <button key={k} class={token ? "" : "end"} aria-pressed={word === k} style={{ "--lit": Math.min(1, lit[k] / brightest) }} onClick={() => setWord(word === k ? undefined : k)}>
+          <button key={k} class={token && token !== "␣" ? "" : "end"} aria-pressed={word === k} style={{ "--lit": Math.min(1, lit[k] / brightest) }} onClick={() => setWord(word === k ? undefined : k)}>
             {token || say("4.end")} <small>{percent(lit[k])}</small>
           </button>
         ))}

@@ -25,7 +25,7 @@ function Lab() {
     return () => removeEventListener("hashchange", follow);
   }, []);
   useEffect(() => {
-    document.documentElement.lang = language === "zh" ? "zh-CN" : language;
+    document.documentElement.lang = say("locale");
     document.title = `${say("title")} · ${say(`${lesson}.short`)}`;
     setVisited((before) => (before.has(lesson) ? before : new Set([...before, lesson])));
     // eslint-disable-next-line react-hooks/exhaustive-deps
@@ -48,13 +48,11 @@ function Lab() {
           </div>
         </div>
         <nav class="languages" aria-label={say("language")}>
-          {Object.entries(LANGUAGES)
-            .filter(([code]) => code in MESSAGES)
-            .map(([code, name]) => (
-              <a key={code} href={`#${lesson}-${code}`} lang={code} aria-current={code === language ? "true" : undefined}>
-                {name}
-              </a>
-            ))}
+          {Object.entries(LANGUAGES).map(([code, name]) => (
+            <a key={code} href={`#${lesson}-${code}`} lang={code} aria-current={code === language ? "true" : undefined}>
+              {name}
+            </a>
+          ))}
         </nav>
         <nav class="lessons" aria-label={say("lessons")}>
           {PANELS.map((_, k) => (

@@ -2,7 +2,7 @@
 
 export interface Reading {
   ids: number[];
-  /** What each token stands for, without the sign of a blank. */
+  /** What each token stands for, without the sign of a blank; a lone blank is "␣", and the end is empty. */
   tokens: string[];
   unknown: string[];
   ignored: string[];
@@ -87,7 +87,7 @@ export class Tokenizer {
     const pieces = (read.length ? this.pieces(read.join(" ")) : []).slice(0, this.most - 1);
     return {
       ids: [...pieces.map((piece) => this.numbers.get(piece)!), END],
-      tokens: [...pieces.map((piece) => piece.replace(BLANK, "")), ""],
+      tokens: [...pieces.map((piece) => piece.replace(BLANK, "") || "␣"), ""],
       unknown: [...new Set(read.filter((word) => !this.knows(word)))],
       ignored: [...new Set(ignored)],
     };

@@ -1,6 +1,6 @@
 /** What all panels are made of. */
 import type { ComponentChildren } from "preact";
-import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { Obstacle, settings } from "./assets";
 import { prepare } from "./engine";
 import { useSay } from "./words";
@@ -117,7 +117,14 @@ export function Predict({ number, answers, right, see }: PredictProps) {
             <p>
               <strong>{say(chosen === right ? "predict.right" : "predict.other")}</strong> {say(`${key}.why`)}
             </p>
-            <button class="main" onClick={see}>
+            <button
+              class="main"
+              onClick={(event) => {
+                see();
+                const bench = event.currentTarget.closest("section")!.parentElement!.querySelector(".bench");
+                bench?.scrollIntoView({ behavior: isCalm() ? "auto" : "smooth", block: "start" });
+              }}
+            >
               {say(`${number}.see`)}
             </button>
           </>
@@ -236,7 +243,7 @@ interface PictureProps {
 /** Pixels, as they are, however large they are shown. */
 export function Picture({ values, width, height, label, class: name, range: [low, high] = [0, 1] }: PictureProps) {
   const canvas = useRef<HTMLCanvasElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const size = width * height;
     const colours = values.length / size;
     const image = new ImageData(width, height);
@@ -245,6 +252,7 @@ export function Picture({ values, width, height, label, class: name, range: [low
       image.data[4 * k + 3] = 255;
     }
     canvas.current!.getContext("2d")!.putImageData(image, 0, 0);
+    Object.assign(canvas.current!, { values }); // for whoever wants the numbers: a console, a test
   }, [values, width, height, low, high]);
   const said = label ? { role: "img" as const, "aria-label": label } : { "aria-hidden": "true" as const };
   return <canvas ref={canvas} class={`picture ${name ?? ""}`} width={width} height={height} {...said} />;
@@ -301,30 +309,27 @@ export function Cells({ values, width, height, side, label, name, isOff, toggle,
   );
 }
 
-/** Calls `work` when `keys` change, and again as soon as it is done if they have changed since; the newest counts. */
+/** Calls `work` when `keys` change, and not before the call before has ended; of several changes the last one counts. */
 export function useLatest(work: (isOld: () => boolean) => Promise<void>, keys: unknown[]): { busy: boolean; problem: unknown } {
-  const [busy, setBusy] = useState(true);
+  const [finished, setFinished] = useState<unknown[]>([]);
   const [problem, setProblem] = useState<unknown>();
-  const newest = useRef(0);
+  const newest = useRef<unknown[]>(keys);
   const line = useRef<Promise<void>>(Promise.resolve());
   useEffect(() => {
-    const mine = ++newest.current;
-    const isOld = () => mine !== newest.current;
-    setBusy(true);
+    newest.current = keys;
+    const isOld = () => newest.current !== keys;
     line.current = line.current.then(async () => {
       if (isOld()) return;
-      try {
-        await work(isOld);
-        if (!isOld()) setProblem(undefined);
-      } catch (error) {
-        if (!isOld()) setProblem(error);
-      }
-      if (!isOld()) setBusy(false);
+      let failed: unknown;
+      await work(isOld).catch((error: unknown) => (failed = error));
+      if (isOld()) return;
+      setProblem(failed);
+      setFinished(keys);
     });
     // `work` is new at every drawing; what it depends on is in `keys`
     // eslint-disable-next-line react-hooks/exhaustive-deps
   }, keys);
-  return { busy, problem };
+  return { busy: keys.some((key, k) => key !== finished[k]), problem };
 }
 
 /** Something that has to be fetched first. */

@@ -2,7 +2,10 @@
 import { createContext } from "preact";
 import { useContext } from "preact/hooks";
 
-export const LANGUAGES: Record<string, string> = { en: "English", zh: "中文" };
+/** The languages by their codes, each with its own name for itself. */
+export const LANGUAGES = Object.fromEntries(
+  Object.keys(MESSAGES).map((code) => [code, new Intl.DisplayNames([code], { type: "language" }).of(code) ?? code]),
+);
 
 /** A sentence by its key; `{name}` in it is replaced by a value of that name. */
 export type Say = (key: string, values?: Record<string, string | number>) => string;
@@ -14,7 +17,7 @@ export const speaker =
 
 /** The visitor's language, if the page speaks it. */
 export const preferred = () =>
-  [...navigator.languages].map((code) => code.slice(0, 2)).find((code) => code in LANGUAGES && code in MESSAGES) ?? "en";
+  [...navigator.languages].map((code) => code.slice(0, 2)).find((code) => code in MESSAGES) ?? "en";
 
 export const Words = createContext<{ language: string; say: Say }>({ language: "en", say: speaker("en") });
 
