@@ -86,7 +86,8 @@ def _tools() -> Callable[..., None]:
 
 def _state() -> str:
     """What tells an export from that of other weights or of another program."""
-    own = [path for folder in ("sampling", "web") for path in (execution.ROOT / "tutorial_utils" / folder).glob("*.py")]
+    package = execution.ROOT / "tutorial_utils"
+    own = [path for wing in ("datasets", "networks", "sampling", "web") for path in (package / wing).glob("*.py")]
     checkpoints = execution.ROOT / "data" / "checkpoints"
     weights = [path for path in checkpoints.rglob("*") if path.suffix in (".safetensors", ".keras", ".json")]
     return hashlib.sha256("".join(map(files.digest, sorted(own + weights))).encode()).hexdigest()
