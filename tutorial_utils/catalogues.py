@@ -6,6 +6,7 @@ A message whose English has changed keeps its translation, marked fuzzy: it is n
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from pathlib import Path
 
@@ -21,6 +22,9 @@ from tutorial_utils.translations import ROOT, SENTENCES, Language, blocks, domai
 PAGES = ("README.md", "classroom/README.md", "docs/teaching.md", "docs/troubleshooting.md")
 """What is translated beside the lessons."""
 
+LAB = ROOT / "site" / "lab" / "src" / "en.json"
+"""What the page of the lab says, by key."""
+
 HEADER = "# The English is written down elsewhere: `python -m tutorial_utils translations` brings it here."
 
 Source = list[tuple[str | None, str]]
@@ -31,7 +35,8 @@ def sources() -> dict[str, Source]:
     """All that is translated, by the name of its catalogue."""
     lessons = {path.stem: _prose(path) for path in find_notebooks()}
     pages = {domain(page): _blocks((ROOT / page).read_text(encoding="utf-8")) for page in PAGES}
-    return {**lessons, **pages, SENTENCES: [(None, words) for words in sentences()]}
+    lab = list(json.loads(LAB.read_text(encoding="utf-8")).items())
+    return {**lessons, **pages, "lab": lab, SENTENCES: [(None, words) for words in sentences()]}
 
 
 def _prose(lesson: Path) -> Source:

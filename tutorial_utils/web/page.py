@@ -6,18 +6,16 @@ The page's sources are in ``site/lab``; npm and esbuild come with the extra ``si
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tutorial_utils import execution, files
+from tutorial_utils import execution, files, translations
 from tutorial_utils.web import export
 
 SOURCES = execution.ROOT / "site" / "lab"
-TRANSLATIONS = execution.ROOT / "translations"
 
 
 def build(out: Path, tell: Callable[[str], object] = lambda step: None) -> tuple[Path, Path]:
@@ -53,15 +51,12 @@ def build(out: Path, tell: Callable[[str], object] = lambda step: None) -> tuple
 
 def messages() -> dict[str, dict[str, str]]:
     """What the page says, by language and key; in a translation only what has been translated."""
-    from babel.messages.pofile import read_po
-
     english = json.loads((SOURCES / "src" / "en.json").read_text(encoding="utf-8"))
-    said = {"en": english}
-    for path in sorted(TRANSLATIONS.glob("*/LC_MESSAGES/lab.po")):
-        catalogue = read_po(io.BytesIO(path.read_bytes()))
-        found = {key: catalogue.get(text, context=key) for key, text in english.items()}
-        code = path.parents[1].name.partition("_")[0]
-        said[code] = {key: one.string for key, one in found.items() if one and one.string and not one.fuzzy}
+    said = {translations.ENGLISH.code: english}
+    for language in translations.LANGUAGES.values():
+        known = translations.catalogue(language.locale, "lab")
+        if known:
+            said[language.code] = {key: known[key, text] for key, text in english.items() if (key, text) in known}
     return said
 
 
