@@ -20,10 +20,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers import ViTForImageClassification, ViTImageProcessor
 
 from tutorial_utils.assets.store import fetch
 from tutorial_utils.datasets.fashion_mnist import fashion_mnist
 from tutorial_utils.execution import ROOT
+from tutorial_utils.networks import attention
 from tutorial_utils.sampling import by_class, latte, latte_model, latte_words
 from tutorial_utils.sampling.diffusion import Settings
 from tutorial_utils.sampling.latte_config import load_config
@@ -110,8 +112,6 @@ def set_dial(page, label, value, within=""):
 
 
 def test_garments_are_judged_as_by_torch(visit):
-    from transformers import ViTForImageClassification, ViTImageProcessor
-
     model = ViTForImageClassification.from_pretrained(fetch("vit", "mini")).eval()
     processor = ViTImageProcessor.from_pretrained(fetch("vit", "mini"))
     images, labels = fashion_mnist("test")
@@ -126,6 +126,33 @@ def test_garments_are_judged_as_by_torch(visit):
             best = model(**inputs).logits.softmax(1)[0]
         percent = f"{round(100 * best.max().item())}%"
         expect(page.locator(".verdict .said")).to_have_text(f"{names[best.argmax()]} {percent}")
+
+
+def test_the_maps_are_those_of_torch_in_both_directions(visit):
+    model = ViTForImageClassification.from_pretrained(fetch("vit", "mini")).eval()
+    processor = ViTImageProcessor.from_pretrained(fetch("vit", "mini"))
+    images, labels = fashion_mnist("test")
+    boot = np.repeat(images[labels == 9][0][..., None], 3, axis=2)
+    weights = attention.attention_weights(model, processor(boot, return_tensors="pt").pixel_values)[:, 0]
+    page = visit(1)
+
+    def shown_is(expected):  # the brightest is 1
+        lit = torch.tensor(page.locator(".heat span").evaluate_all(HEATS))
+        torch.testing.assert_close(lit, expected / expected.max(), atol=1e-3, rtol=0)
+
+    shown_is(attention.attention_rollout(weights[:, None], (8, 8))[0].flatten())
+    page.locator(".cells .cell").nth(27).hover()
+    page.get_by_role("button", name="Turn round: who looks at it?").click()
+    mixed = torch.eye(65)
+    for layer in weights.mean(1):
+        mixed = (layer + torch.eye(65)) / 2 @ mixed
+    shown_is(mixed[1:, 28])
+    set_dial(page, "Layer", "2")
+    shown_is(weights[1].mean(0)[1:, 28])
+    page.get_by_label("Head").select_option("3")
+    shown_is(weights[1, 2, 1:, 28])
+    page.get_by_role("button", name="Turn round: where does it look?").click()
+    shown_is(weights[1, 2, 28, 1:])
 
 
 @pytest.mark.parametrize(("garment", "seed", "change"), [(7, 1, {}), (8, 5, {"steps": 30, "guidance_scale": 4.0})])
@@ -232,7 +259,7 @@ def test_attention_follows_the_pointer_the_layer_and_the_head(visit):
     for head in range(1, 5):
         page.get_by_label("Head").select_option(str(head))
         seen.append(lit())
-    page.get_by_role("button", name="Look from [CLS]").click()
+    page.get_by_role("button", name="Choose [CLS]").click()
     seen.append(lit())
     assert all(one != other for one, other in itertools.pairwise(seen))
 
@@ -509,6 +536,24 @@ def test_from_a_server_each_lesson_fetches_its_own_models_and_nobody_else_is_ask
         fetched = {url.rsplit("/", 1)[1] for url in asked if "/assets/" in url}
         assert fetched == {"vivit.onnx.gz", "volumes.bin.gz"}
         assert [url for url in asked if not url.startswith((served, "blob:", "data:"))] == []
+
+
+def test_while_the_models_come_a_bar_says_how_far_and_a_failure_can_be_tried_again(browser, served):
+    with contextlib.closing(browser.new_context()) as context:
+        page, held = context.new_page(), []
+        page.route("**/vit.onnx.gz", lambda route: held.append(route))
+        page.goto(f"{served}#1-en")
+        bar = page.get_by_role("progressbar", name="Loading the models of this lesson")
+        expect(bar).to_be_visible()
+        share = float(bar.evaluate("one => one.value"))
+        assert share < 1
+        while not held:
+            page.wait_for_timeout(20)
+        held.pop().abort()
+        expect(page.get_by_role("alert")).to_contain_text("did not come")
+        page.unroute("**/vit.onnx.gz")
+        page.get_by_role("button", name="Try again").click()
+        expect(page.locator(".verdict .said")).to_be_visible()
 
 
 def test_the_folder_opened_as_files_says_what_to_open_instead(browser, built):

@@ -8,35 +8,50 @@ export interface Attention {
   heads: number;
 }
 
-/** What one token gives to each of 64 patches in a layer, by one head or, if that is -1, on average. */
-export function looks({ weights, kept, heads }: Attention, layer: number, head: number, looker: number): number[] {
-  const row = Math.max(0, kept.indexOf(looker));
-  const chosen = head < 0 ? Array.from({ length: heads }, (_, k) => k) : [head];
-  const tokens = kept.length;
-  const shares = new Array<number>(64).fill(0);
-  for (const one of chosen) {
-    const start = ((layer * heads + one) * tokens + row) * tokens;
-    for (let k = 1; k < tokens; k++) shares[kept[k] - 1] += weights[start + k] / chosen.length;
-  }
-  return shares;
+/** Where a token looks, or who looks at it. */
+export type Direction = "from" | "to";
+
+export const ROLLOUT = -1;
+export const MEAN = -1;
+
+/** A layer's matrix, (T, T): of one head, or of all on average. */
+function matrixOf({ weights, kept, heads }: Attention, layer: number, head: number): Float32Array {
+  const size = kept.length ** 2;
+  const of = (one: number) => weights.subarray((layer * heads + one) * size, (layer * heads + one + 1) * size);
+  if (head !== MEAN) return of(head);
+  const mean = new Float32Array(size);
+  for (let one = 0; one < heads; one++) of(one).forEach((weight, k) => (mean[k] += weight / heads));
+  return mean;
 }
 
-/** How much of each patch reaches a token through all layers (Abnar and Zuidema 2020), followed from the answer back. */
-export function rollout({ weights, kept, layers, heads }: Attention, looker: number): number[] {
-  const tokens = kept.length;
-  let share = kept.map((token) => Number(token === (kept.includes(looker) ? looker : 0)));
-  for (let layer = layers - 1; layer >= 0; layer--) {
-    const before = share.map((one) => one / 2);
-    for (let head = 0; head < heads; head++) {
-      const start = (layer * heads + head) * tokens * tokens;
-      for (let row = 0; row < tokens; row++) {
-        const passed = share[row] / 2 / heads;
-        for (let k = 0; k < tokens; k++) before[k] += passed * weights[start + row * tokens + k];
-      }
+/** The product of a matrix and a vector; of its mirror image for `to`, which goes from the input to the answer. */
+function passed(matrix: Float32Array, shares: Float32Array, direction: Direction): Float32Array {
+  const tokens = shares.length;
+  const next = new Float32Array(tokens);
+  for (let row = 0; row < tokens; row++) {
+    for (let column = 0; column < tokens; column++) {
+      if (direction === "from") next[column] += shares[row] * matrix[row * tokens + column];
+      else next[row] += shares[column] * matrix[row * tokens + column];
     }
-    share = before;
   }
-  const shares = new Array<number>(64).fill(0);
-  kept.forEach((token, k) => token && (shares[token - 1] = share[k]));
-  return shares;
+  return next;
+}
+
+/**
+ * What one token gives to each of the 65, or gets from each: in a layer, or through all layers by rollout (Abnar and
+ * Zuidema 2020), in which half of each token comes through the residual connection.
+ */
+export function looks(attention: Attention, layer: number, head: number, token: number, direction: Direction): number[] {
+  const { kept, layers } = attention;
+  let shares: Float32Array = Float32Array.from(kept, (one) => Number(one === (kept.includes(token) ? token : 0)));
+  if (layer === ROLLOUT) {
+    const order = Array.from({ length: layers }, (_, k) => (direction === "from" ? layers - 1 - k : k));
+    for (const one of order) {
+      const next = passed(matrixOf(attention, one, MEAN), shares, direction);
+      shares = shares.map((share, k) => (share + next[k]) / 2);
+    }
+  } else shares = passed(matrixOf(attention, layer, head), shares, direction);
+  const all = new Array<number>(65).fill(0);
+  kept.forEach((one, k) => (all[one] = shares[k]));
+  return all;
 }

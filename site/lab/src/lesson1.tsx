@@ -1,6 +1,6 @@
 /** A garment as patches: the verdict with some of them, and who looks at whom. */
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { looks, rollout, type Attention } from "./attention";
+import { looks, MEAN, ROLLOUT, type Attention, type Direction } from "./attention";
 import { contents, pieces, softmax } from "./contents";
 import { floats, run, whole } from "./engine";
 import { asGarment, dabbed, SIDE } from "./garment";
@@ -16,7 +16,6 @@ const PLACES: Place[] = [
 ];
 const ALL = Array.from({ length: 64 }, (_, k) => k + 1);
 const [LAYERS, HEADS] = [6, 4];
-const ROLLOUT = -1;
 
 export const Lesson1 = () => (
   <Panel number={1} networks={["vit"]} files={["garments.bin"]} places={PLACES}>
@@ -44,7 +43,8 @@ function Bench() {
   const [shares, setShares] = useState<number[]>();
   const [attention, setAttention] = useState<Attention>();
   const [layer, setLayer] = useState(ROLLOUT);
-  const [head, setHead] = useState(-1);
+  const [head, setHead] = useState(MEAN);
+  const [direction, setDirection] = useState<Direction>("from");
   const [looker, setLooker] = useState(0);
   const [mistake, setMistake] = useState("");
 
@@ -88,8 +88,10 @@ function Bench() {
   if (!known || !pixels || !shares || !attention) return <p class="quiet">{say("computing")}</p>;
   const names = known.garments.map((_, k) => say(`garment.${k}`));
   const brightness = (patch: number) => brightnessOf(pixels, patch);
-  const seen = layer === ROLLOUT ? rollout(attention, looker) : looks(attention, layer, head, looker);
+  const [ofCls, ...seen] = looks(attention, layer, head, looker, direction);
   const who = looker && !gone.has(looker) ? say("1.patch", { number: looker }) : "[CLS]";
+
+  const heat = say(`1.heat.${direction}`, { who, most: percent(Math.max(...seen)), cls: percent(ofCls) });
 
   return (
     <>
@@ -166,8 +168,8 @@ function Bench() {
 
         <section class="card" aria-label={say("1.looks")}>
           <h3>{say("1.looks")}</h3>
-          <Heat pixels={pixels} shares={seen} gone={gone} look={setLooker} label={say("1.heat", { who, most: percent(Math.max(...seen)) })} />
-          <p class="quiet">{say("1.heat", { who, most: percent(Math.max(...seen)) })}</p>
+          <Heat pixels={pixels} shares={seen} gone={gone} look={setLooker} label={heat} />
+          <p class="quiet">{heat}</p>
           <Dial
             label={say("1.layer")}
             values={[ROLLOUT, ...Array.from({ length: LAYERS }, (_, k) => k)]}
@@ -178,12 +180,13 @@ function Bench() {
           {layer !== ROLLOUT && (
             <Choice
               label={say("1.head")}
-              options={[[-1, say("1.mean")], ...Array.from({ length: HEADS }, (_, k): [number, string] => [k, String(k + 1)])]}
+              options={[[MEAN, say("1.mean")], ...Array.from({ length: HEADS }, (_, k): [number, string] => [k, String(k + 1)])]}
               value={head}
               change={setHead}
             />
           )}
           <div class="actions">
+            <button onClick={() => setDirection(direction === "from" ? "to" : "from")}>{say(`1.turn.${direction}`)}</button>
             <button onClick={() => setLooker(0)} disabled={!looker}>
               {say("1.cls")}
             </button>
