@@ -69,7 +69,7 @@ def punctuation(source: str, translation: str) -> Iterator[str]:
 
 def spaces(source: str, translation: str) -> Iterator[str]:
     """A space between Chinese and Latin letters, numbers, code and formulas."""
-    text = re.sub(r"[*_]", "", bare(translation))
+    text = re.sub(r"[*_]|T(?=恤)", "", bare(translation))
     for found in re.finditer(rf"{HAN}[A-Za-z0-9\u2423]|[A-Za-z0-9\u2423%]{HAN}", text):
         start = max(0, found.start() - 8)
         yield f"no space in {text[start : found.end() + 8]!r}"
