@@ -216,7 +216,7 @@ function Film({ known, dials }: { known: Known; dials: Dials }) {
           <div class="picture empty" />
         )}
       </div>
-      <p aria-live="polite" class={judged && !busy ? "done" : ""}>
+      <p aria-live={busy ? "off" : "polite"} class={judged && !busy ? "done" : ""}>
         {judged && !busy ? say("3.judged", { garment: say(`garment.${best}`), share: percent(judged[best]) }) : say("3.step", { step: clean.length, steps: dials.steps })}
       </p>
       <div class="strip" role="group" aria-label={say("3.film")} tabIndex={0}>

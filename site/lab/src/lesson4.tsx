@@ -257,7 +257,7 @@ function Player({ known, choices, frame, layer, step }: PlayerProps) {
           ))}
         </div>
       </div>
-      <p class={`quiet ${busy ? "" : "done"}`} aria-live="polite">
+      <p class={`quiet ${busy ? "" : "done"}`} aria-live={busy ? "off" : "polite"}>
         {busy ? say("3.step", { step: done, steps: choices.steps }) : ofWord ? say("4.word", { word: tokens[word!] || say("4.end"), most: percent(most) }) : say(place === undefined ? "4.lit" : "4.place")}
       </p>
       <div class="said-words" role="group" aria-label={say("4.words")}>
