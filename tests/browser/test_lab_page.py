@@ -23,6 +23,7 @@ from PIL import Image
 from transformers import ViTForImageClassification, ViTImageProcessor
 
 from tutorial_utils.assets.store import fetch
+from tutorial_utils.datasets import images as images_of_lessons
 from tutorial_utils.datasets.fashion_mnist import fashion_mnist
 from tutorial_utils.execution import ROOT
 from tutorial_utils.networks import attention
@@ -277,6 +278,19 @@ def test_a_picture_of_ones_own_is_judged_and_a_broken_one_is_named(visit, tmp_pa
     expect(page.locator(".verdict .said")).to_contain_text("bag")
     expect(page.get_by_role("alert")).to_have_count(0)
     assert page.locator("input[type=file]").nth(1).get_attribute("capture") == "environment"
+
+
+def test_a_photograph_is_prepared_as_in_the_lesson(visit):
+    photograph = fetch("chelsea") / "chelsea.png"  # wider than high, and in colour
+    page = visit(1)
+    picture, numbers = page.locator(".cells canvas").first, "one => [...one.values]"
+    before = picture.evaluate(numbers)
+    page.locator("input[type=file]").first.set_input_files(photograph)
+    while (found := picture.evaluate(numbers)) == before:
+        page.wait_for_timeout(20)
+    as_lesson = images_of_lessons.as_garment(Image.open(photograph).convert("RGB")).convert("L")
+    expected = np.asarray(as_lesson.resize((28, 28), Image.Resampling.BOX), dtype=float)
+    assert abs(np.reshape(found, (28, 28)) - expected).mean() < 2  # of 255: each browser shrinks in its own way
 
 
 def test_a_garment_can_be_drawn_wiped_out_and_cleared(visit):
