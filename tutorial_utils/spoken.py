@@ -45,7 +45,8 @@ ALONE = ("bundled", "Figure:", "Animation:", "from ModelScope or Hugging Face", 
 TABLES = ("lessons.toml", "assets/assets.toml")
 
 NO_SENTENCE = re.compile(
-    r"->|^import |^\(\w+ \w+ |^\(\?|\\[swd]|[{};]\n|\(\{|^\S*[-/<]\S*$|^[A-Z_]+=|^#|https?://\S+$|^--|<[/\w!]|: \w+, \w+: "
+    r"->|^import |"
+    r"^\(\w+ \w+ |^\(\?|\\[swd]|[{};]\n|\(\{|^\S*[-/<]\S*$|^[A-Z_]+=|^#|https?://\S+$|^--|<[/\w!]|: \w+, \w+: "
 )
 """Axes for einops, patterns, styles, variables, comments, options and addresses."""
 
