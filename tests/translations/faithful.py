@@ -13,6 +13,7 @@ HAN = r"[\u3400-\u4dbf\u4e00-\u9fff]"
 
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 MATH = re.compile(r"\$\$.+?\$\$|(?<![\\$])\$[^$\n]+?\$", re.DOTALL)
+LINE_END = re.compile(r"(?<!\n)\n(?=[^\n|])")
 CODE = re.compile(r"`[^`\n]+`")
 TARGET = re.compile(r"\]\(([^)\s]+)\)")
 TAG = re.compile(r"</?[a-z][^>]*>")
@@ -85,7 +86,7 @@ def half_translated(source: str, translation: str) -> Iterator[str]:
 RULES = [
     kept(HEADING, "the heading level"),
     kept(MATH, "the formula", lambda text: re.sub(r"\\text\{[^}]*\}", "", text)),
-    kept(CODE, "the code span", lambda text: MATH.sub("", FENCE.sub("", text))),
+    kept(CODE, "the code span", lambda text: LINE_END.sub(" ", MATH.sub("", FENCE.sub("", text)))),
     kept(FENCE, "the block of code"),
     kept(TARGET, "the link"),
     kept(TAG, "the tag", lambda text: CODE.sub("", FENCE.sub("", text))),
