@@ -11,7 +11,7 @@ unexport $(filter-out $(KEPT),$(filter PYTHON% PYTEST_%,$(.VARIABLES)))
 # As LANGUAGE=zh behind make; a variable of this name in the environment is the system's, and has other values.
 SPOKEN = $(if $(findstring command line,$(origin LANGUAGE)),--language $(LANGUAGE))
 
-.PHONY: help notebooks test deep lab lab-page editions translations refresh bench gpu report matrix mutants browser grading classroom classroom-test hub lint setup
+.PHONY: help notebooks test deep lab lab-page editions site translations refresh bench gpu report matrix mutants browser grading classroom classroom-test hub lint setup
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1\t/p' Makefile | expand -t 24
@@ -34,6 +34,10 @@ editions: setup  ## the lessons for learners, for teachers, and as slides, into 
 
 translations: setup  ## bring the catalogues in translations/ up to date, and say what is due to be translated
 	@$(RUN) tutorial_utils translations
+
+site:  ## the course as pages to read in a browser, in every language, into build/site/
+	@$(SET_UP) site
+	@$(RUN) tutorial_utils site
 
 refresh: setup  ## execute the notebooks in place, to commit their new outputs
 	@$(RUN) tutorial_utils run --in-place

@@ -164,6 +164,19 @@ def editions(
         stop(error)
 
 
+@app.command()
+def site(out: Annotated[Path, typer.Option(help="Folder for the pages.")] = Path("build/site")) -> None:
+    """Make a site of the course, in every language, from the stored notebooks. Needs `make site` once."""
+    from tutorial_utils.website import build
+
+    require_place(out)
+    try:
+        build.build(out)
+    except (ValueError, OSError) as error:
+        stop(error)
+    typer.echo(out / "index.html")
+
+
 @app.command("translations")
 def update_translations() -> None:
     """Bring the catalogues and the README of each language up to date, and say what is due to be translated."""

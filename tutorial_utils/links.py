@@ -107,16 +107,23 @@ def put_cell(notebook: NotebookNode, source: str) -> None:
                 output.execution_count = number
 
 
-def badges(address: str, lessons: list[str]) -> str:
-    """A table of links that open each lesson elsewhere; empty unless the address is one on GitHub."""
+def hosts(address: str, path: str) -> dict[str, str]:
+    """Where a notebook opens, by the names of `SITES`; nowhere unless the address is one on GitHub."""
     place = address.removeprefix("https://github.com/").removesuffix(".git")
     if place in ("", address):
+        return {}
+    return {site: link.format(place=place, path=path) for site, (_, link) in SITES.items()}
+
+
+def badges(address: str, lessons: list[str]) -> str:
+    """A table of links that open each lesson elsewhere; empty unless the address is one on GitHub."""
+    if not hosts(address, ""):
         return ""
     rows = [
         f"| {lesson} | "
         + " ".join(
-            f"[![Open in {site}]({badge})]({link.format(place=place, path=f'notebooks/{lesson}.ipynb')})"
-            for site, (badge, link) in SITES.items()
+            f"[![Open in {site}]({SITES[site][0]})]({link})"
+            for site, link in hosts(address, f"notebooks/{lesson}.ipynb").items()
         )
         + " |"
         for lesson in lessons

@@ -21,6 +21,16 @@ from tutorial_utils import failures
 from tutorial_utils.execution import write_whole
 from tutorial_utils.translations import ENGLISH, Language
 
+PAUSE = """
+.animation > input:checked ~ .moving, .animation > input:not(:checked) ~ .still { display: none; }
+.animation > label { font-weight: normal; margin-left: 0.4em; }
+@media (prefers-reduced-motion: reduce) {
+  .animation > input:not(:checked) ~ .moving, .animation > input:checked ~ .still { display: none; }
+  .animation > input:not(:checked) ~ .still, .animation > input:checked ~ .moving { display: inline; }
+}
+"""
+"""The style of animations that can be stopped; they stand still where motion is not wanted."""
+
 STYLE = f"""
 :root {{ color-scheme: light dark; }}
 div#notebook {{ max-width: 1100px; margin: 0 auto; }}
@@ -30,13 +40,7 @@ div.output_prompt, div.out_prompt_overlay {{ color: #b03000; }}
 .highlight .ow, .highlight .nd, .highlight .o {{ color: #8000c0; }}
 .rendered_html a:link, .rendered_html a:visited {{ color: #2a5d8f; }}
 .rendered_html a.anchor-link {{ color: #4a5568; }}
-.animation > input:checked ~ .moving, .animation > input:not(:checked) ~ .still {{ display: none; }}
-.animation > label {{ font-weight: normal; margin-left: 0.4em; }}
-@media (prefers-reduced-motion: reduce) {{
-  .animation > input:not(:checked) ~ .moving, .animation > input:checked ~ .still {{ display: none; }}
-  .animation > input:not(:checked) ~ .still, .animation > input:checked ~ .moving {{ display: inline; }}
-}}
-@media (prefers-color-scheme: dark) {{
+{PAUSE}@media (prefers-color-scheme: dark) {{
   html, body, #notebook, #notebook-container, div.output_area pre {{ background: #14181d; color: #e3e8ee; }}
   #notebook-container {{ box-shadow: none; }}
   div.text_cell_render, .text_cell_render table {{ color: #e3e8ee; }}
@@ -87,11 +91,14 @@ def _with_a_pause(words: str, picture: re.Match) -> str:
     image.convert("RGB").save(still, "PNG", optimize=True)
     first = picture[0].replace(picture[1], base64.b64encode(still.getvalue()).decode())
     name = f"animation-{hashlib.sha256(picture[1].encode()).hexdigest()[:8]}-{picture.start()}"
-    moving, stopped = (
-        image.replace("<img", f'<img class="{kind}"') for image, kind in ((picture[0], "moving"), (first, "still"))
-    )
+    return with_a_pause(name, picture[0], first, words)
+
+
+def with_a_pause(name: str, moving: str, still: str, words: str) -> str:
+    """Two images as one that a box stops: the box's id, the tag of each image, and what is said beside the box."""
+    images = (tag.replace("<img", f'<img class="{kind}"') for tag, kind in ((moving, "moving"), (still, "still")))
     box = f'<input type="checkbox" id="{name}"><label for="{name}">{words}</label>'
-    return f'<div class="animation">{box}<br>{moving}{stopped}</div>'
+    return f'<div class="animation">{box}<br>{"".join(images)}</div>'
 
 
 def markdown_to_html(markdown: str) -> str:
@@ -101,13 +108,13 @@ def markdown_to_html(markdown: str) -> str:
 
 class _Renderer(IPythonRenderer):
     def inline_math(self, body: str) -> str:
-        return _formula(body, "inline")
+        return formula(body, "inline")
 
     def block_math(self, body: str) -> str:
-        return _formula(body, "block")
+        return formula(body, "block")
 
 
-def _formula(latex: str, display: str) -> str:
+def formula(latex: str, display: str) -> str:
     """A formula in MathML, or as it was typed if it is no LaTeX that latex2mathml knows."""
     try:
         mathml = converter.convert(latex, display=display)

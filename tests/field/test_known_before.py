@@ -17,6 +17,7 @@ from tutorial_utils.assets import bundle, store
 from tutorial_utils.recipes import training
 from tutorial_utils.sampling import by_class, diffusion, latte, latte_model
 from tutorial_utils.web import export, page
+from tutorial_utils.website import build
 
 PLACES = ("out", "folder", "work")
 """Options that say where results go."""
@@ -52,6 +53,7 @@ LONG = [
     (bundle, "add"),
     (working, "_copy"),
     (teaching, "written"),
+    (build, "build"),
     (training, "carry_out"),
     (catalogues, "update"),
     (export, "export"),
@@ -69,7 +71,7 @@ def no_work(monkeypatch):
 
 
 def test_every_command_that_writes_is_tried():
-    known = {"run", "editions", "bundle", "uvit", "latte", "lab", "reset", "train", "onnx", "lab-page"}
+    known = {"run", "editions", "bundle", "uvit", "latte", "lab", "reset", "train", "onnx", "lab-page", "site"}
     assert {words[-1] for words in WRITING} == known
 
 

@@ -27,6 +27,7 @@ NEEDED = {
     "latte": LATTE,
     "bundle": ["--out", "nowhere"],
     "editions": ["--out", "nowhere"],
+    "site": ["--out", "nowhere"],
     "reset": ["01"],
     "train": ["vae", "--out", "nowhere"],
     "onnx": ["--out", "nowhere"],

@@ -91,6 +91,11 @@ WITHOUT = {
         "checks.short",
     ],
     "it runs before this library is installed": ["bootstrap", "installer", "launch"],
+    "it makes the site of this repository's own texts, and is tested on them": [
+        "pages.formula",
+        "pages.with_a_pause",
+        "website",
+    ],
     "it writes this repository's own files, and is tested on them": ["links"],
     "it makes the course's own page, whose networks and samples are compared with torch's": ["web"],
     "it is a command, and tested as one": ["__main__"],

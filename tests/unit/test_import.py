@@ -71,7 +71,7 @@ FLOORS = (
     {"datasets", "preflight"},
     {"sampling", "measures"},
     {"exercises"},
-    {"recipes", "slides", "teaching"},
+    {"recipes", "slides", "teaching", "website"},
     {"web"},
     {"__main__"},
 )

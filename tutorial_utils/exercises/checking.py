@@ -132,7 +132,7 @@ def check_exercise(number: str, answer: Callable[..., Any]) -> None:
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
-    """Normal numbers for a case, (*shape), the same on every machine."""
+    """Normal numbers for a case, ``(*shape)``, the same on every machine."""
     import torch
 
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))

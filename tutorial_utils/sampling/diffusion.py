@@ -149,7 +149,7 @@ def sample_seed(seed: int, k: int) -> int:
 
 
 def draw_noise(sources: Sequence[torch.Generator], shape: Sequence[int]) -> Tensor:
-    """Standard normal noise, each sample from its own generator: (len(sources), *shape), float32, on the CPU."""
+    """Standard normal noise, each sample from its own generator: ``(len(sources), *shape)``, float32, on the CPU."""
     noise = torch.empty(len(sources), *(require.whole("shape", length, 1) for length in shape))
     for one, source in zip(noise, sources, strict=True):
         one.normal_(generator=source)
