@@ -13,7 +13,9 @@ from sphinx.errors import SphinxError
 from sphinx.transforms import SphinxTransform
 
 from tutorial_utils import links, pages
+from tutorial_utils.execution import first_heading
 from tutorial_utils.translations import LANGUAGES
+from tutorial_utils.website import sources
 
 IMAGE = re.compile(r'<img\b[^>]*\bsrc="([^"]*_images/([^"/]+))"[^>]*?/?>')
 
@@ -35,10 +37,10 @@ def language_of(app):
 
 
 def choose_words(app, config):
-    say = language_of(app).say
-    config.nb_code_prompt_show, config.nb_code_prompt_hide = say("Show the code"), say("Hide the code")
-    config.html_theme_options["toc_title"] = say("On this page")
-    config.html_theme_options["search_bar_text"] = say("Search the course")
+    words = sources.words(language_of(app).say)
+    config.nb_code_prompt_show, config.nb_code_prompt_hide = words["show"], words["hide"]
+    config.html_theme_options |= {"toc_title": words["contents"], "search_bar_text": words["search"]}
+    config.html_title = first_heading(language_of(app).document(sources.FRONT))
 
 
 def inline_formula(self, node):
@@ -119,15 +121,15 @@ def launch(context, pagename, language):
     hosts = links.hosts(links.repository(), f"{pagename}.ipynb")
     if hosts:
         buttons = [{"type": "link", "url": url, "text": name, "icon": "fas fa-rocket"} for name, url in hosts.items()]
-        words = language.say("Open elsewhere")
+        words = sources.words(language.say)["elsewhere"]
         group = {"type": "group", "tooltip": words, "icon": "fas fa-rocket", "buttons": buttons, "label": "launch"}
         context["header_buttons"].insert(0, group)
 
 
 def picture(app, found, language):
     """An image with its size, so that a page does not move while it loads; with a pause, if it moves itself."""
-    sources = {name: source for source, name in app.builder.images.items()}
-    path = Path(app.srcdir) / sources.get(found[2], found[2])
+    stored = {name: source for source, name in app.builder.images.items()}
+    path = Path(app.srcdir) / stored.get(found[2], found[2])
     if not path.exists():
         return found[0]
     with Image.open(path) as image:
@@ -142,4 +144,4 @@ def picture(app, found, language):
         image.seek(0)
         image.convert("RGB").save(Path(app.outdir) / "_images" / still, optimize=True)
     name = f"animation-{hashlib.sha256(found[2].encode()).hexdigest()[:8]}-{found.start()}"
-    return pages.with_a_pause(name, tag, tag.replace(found[2], still), language.say("stop, or start"))
+    return pages.with_a_pause(name, tag, tag.replace(found[2], still), sources.words(language.say)["pause"])

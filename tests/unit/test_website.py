@@ -59,7 +59,8 @@ def test_a_number_sign_in_code_is_no_heading():
     assert sources.headings("# One\n\n```sh\n# no heading\n```\n\n## Two") == ["One", "Two"]
 
 
-GOOD = """<link rel="stylesheet" href="style.css"><h2 id="here">a</h2><a href="#here">b</a><a href="c/d.html#there">c</a>
+GOOD = """
+<link rel="stylesheet" href="style.css"><h2 id="here">a</h2><a href="#here">b</a><a href="c/d.html#there">c</a>
 <a href="https://arxiv.org/abs/1706.03762">d</a><img src="data:image/png;base64,AA"><a href="c/">e</a>"""
 
 

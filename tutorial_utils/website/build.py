@@ -17,7 +17,7 @@ from tutorial_utils.website import hrefs, sources
 CONFIGURATION = ROOT / "site"
 
 NO_PAGES = ("../jupyter_execute", ".buildinfo", "_static/*webpack-macros.html", "_static/**/*.map", "_static/locales")
-"""What Sphinx and its theme leave in a site and no reader needs: notes, templates, and sources of scripts and styles."""
+"""What Sphinx and its theme leave in a site and no reader needs: notes, templates, sources of scripts."""
 
 LANDING = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">

@@ -38,6 +38,18 @@ def groups(say) -> dict[str, list[str]]:
     }
 
 
+def words(say) -> dict[str, str]:
+    """What stands around the pages, by the English that the configuration of Sphinx knows it by."""
+    return {
+        "show": say("Show the code"),
+        "hide": say("Hide the code"),
+        "contents": say("On this page"),
+        "search": say("Search the course"),
+        "elsewhere": say("Open elsewhere"),
+        "pause": say("stop, or start"),
+    }
+
+
 def write(folder: Path, language: Language) -> None:
     """Write every page's source, and ``anchors.json`` with the name of each heading, the same in every language.
 
