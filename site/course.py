@@ -17,6 +17,7 @@ from tutorial_utils.execution import first_heading
 from tutorial_utils.translations import LANGUAGES
 from tutorial_utils.website import sources
 
+WITHOUT_WORDS = '<th class="head"><p></p></th>'
 IMAGE = re.compile(r'<img\b[^>]*\bsrc="([^"]*_images/([^"/]+))"[^>]*?/?>')
 
 
@@ -113,6 +114,7 @@ def dress(app, pagename, templatename, context, doctree):
         launch(context, pagename, language)
     context["metatags"] = context.get("metatags", "") + f"<style>{pages.PAUSE}</style>"
     if "body" in context:
+        context["body"] = context["body"].replace(WITHOUT_WORDS, "<td></td>")  # a heading is read out
         context["body"] = IMAGE.sub(lambda found: picture(app, found, language), context["body"])
 
 

@@ -21,6 +21,7 @@ var splitQuery = (query) => {
 class ChineseInPairs(SearchChinese):
     """Signs and pairs of signs are found; a longer query is found where all its pairs are."""
 
+    language_name = "English"  # whose stemmer it brings for the words that are not Chinese
     js_splitter_code = SPLITTER
 
     def split(self, input):
