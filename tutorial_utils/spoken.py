@@ -35,6 +35,7 @@ SILENT = {
     "spoken",
     "translations",
     "vendored",
+    "web",
 }
 """Modules that say nothing to a learner, or before there is a catalogue; recipes write cards, which are in English, and
 alternative texts read the English labels of a figure."""

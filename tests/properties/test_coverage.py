@@ -96,7 +96,8 @@ WITHOUT = {
         "pages.with_a_pause",
         "website",
     ],
-    "it writes this repository's own files, and is tested on them": ["links"],
+    "it writes this repository's own files, and is tested on them": ["catalogues", "links"],
+    "it is about this repository's own texts, and is tested on them": ["spoken", "translations"],
     "it makes the course's own page, whose networks and samples are compared with torch's": ["web"],
     "it is a command, and tested as one": ["__main__"],
 }

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from strategies import REFUSED, attempt, numbers_outside, texts
 
-from tutorial_utils import checks, execution, preflight, require, runtime
+from tutorial_utils import checks, execution, preflight, require, runtime, translations
 from tutorial_utils.assets import store
 from tutorial_utils.datasets import axes, fashion_mnist, images, moving, organmnist3d, organs
 from tutorial_utils.measures import intervals, metrics
@@ -33,6 +33,7 @@ def notebook_names() -> list[str]:
 
 KNOWN = {  # functions that take a name, how they are called, and what they know
     runtime.scale: (lambda text: (text,), runtime.SCALES),
+    translations.find: (lambda text: (text,), translations.LANGUAGES),
     runtime.device: (lambda text: (text,), ("", "cpu")),
     store.COURSE.find: (lambda text: (text, "mini"), ()),
     store.fetch: (lambda text: (text, "mini"), ()),
@@ -57,6 +58,14 @@ def test_a_name_is_known_or_refused(function, data):
     call, known = KNOWN[function]
     text = data.draw(texts | st.sampled_from(sorted(known)) if known else texts)
     assert (attempt(function, *call(text)) is REFUSED) == (text not in known)
+
+
+@given(texts)
+def test_whatever_somebody_typed_is_said_in_some_words(text):
+    for language in translations.LANGUAGES.values():
+        said = attempt(language.say, text)
+        assert isinstance(said, str) and bool(said.strip()) == bool(text.strip())
+    assert attempt(translations.say, text) == text  # in English, of which no catalogue has a translation
 
 
 @pytest.mark.parametrize("name", ["kidney", "kidney-", "liver-left", "lung-middle", "Liver"])
