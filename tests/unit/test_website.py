@@ -19,7 +19,7 @@ def test_the_front_page_is_the_readme_with_a_way_into_every_lesson(written):
     assert page.startswith("# Transformers for images and video")
     for lesson in find_notebooks():
         assert f"](notebooks/{lesson.name})" in page and f"notebooks/{lesson.stem}\n" in page
-    assert "on GitHub -->" not in page
+    assert "on GitHub -->" not in page and "README." not in page.replace("/README.md", "")
 
 
 def test_a_reader_sees_no_marker_of_a_solution_and_unfolds_it_to_read_it(written):

@@ -43,6 +43,8 @@ def build(out: Path) -> None:
         _run_sphinx(Path(scratch), site)
         write_whole(site / "index.html", _landing())
         (site / ".nojekyll").touch()  # GitHub Pages would leave out what begins with an underscore
+        if (out / "lab").is_dir():  # which `make lab-page` has put there
+            shutil.copytree(out / "lab", site / "lab")
         if faults := hrefs.faults(site):
             raise ValueError("\n".join(["Links of the site that lead nowhere:", *faults]))
 

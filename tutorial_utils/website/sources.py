@@ -21,6 +21,9 @@ ON_GITHUB = re.compile(r"<!-- on GitHub -->\n.*?<!-- end -->\n", re.DOTALL)
 """A part of the README that means nothing elsewhere: badges, and the way to its other languages."""
 
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)#\s]+)")
+OTHER_README = re.compile(r"\[[^\]]+\]\(README\.\w+\.md\)[ .。·|]*")
+"""What the switch of the site is for."""
+
 HEADING = re.compile(r"^#{1,6} +(.+?) *#*$", re.MULTILINE)
 FENCE = re.compile(r"^(```+|~~~+).*?^\1", re.MULTILINE | re.DOTALL)
 
@@ -29,7 +32,7 @@ def groups(say) -> dict[str, list[str]]:
     """The pages beside the front page, under what the list of contents calls them."""
     return {
         say("Lessons"): [f"notebooks/{path.name}" for path in find_notebooks()],
-        say("Beside the lessons"): ["docs/glossary.md", "docs/troubleshooting.md"],
+        say("Beside the lessons"): ["docs/glossary.md", "site/lab/README.md", "docs/troubleshooting.md"],
         say("Teaching"): ["docs/teaching.md", "classroom/README.md"],
         say("Miniatures"): ["data/README.md", *(f"data/checkpoints/{name}/README.md" for name in miniatures.SAMPLES)],
         say("Measured"): ["docs/report.md", "docs/matrix.md"],
@@ -81,7 +84,7 @@ def _text(page: str, language: Language) -> str:
         return _lesson(page, language)
     text = re.sub(r"\A---\n.*?\n---\n", "", language.document(page), flags=re.DOTALL)  # what programs read of a card
     if page == FRONT:
-        head, first, rest = ON_GITHUB.sub("", text).partition("\n![")
+        head, first, rest = OTHER_README.sub("", ON_GITHUB.sub("", text)).partition("\n![")
         text = f"{head}\n{_lessons(language)}{first}{rest}"
     if name := _miniature(page):
         text += miniatures.section(name, language)
