@@ -35,8 +35,7 @@ editions: setup  ## the lessons for learners, for teachers, and as slides, into 
 translations: setup  ## bring the catalogues in translations/ up to date, and say what is due to be translated
 	@$(RUN) tutorial_utils translations
 
-site:  ## the course as pages to read in a browser, in every language, into build/site/
-	@$(SET_UP) site
+site: lab-page  ## the course as pages to read in a browser, with the lab, in every language, into build/site/
 	@$(RUN) tutorial_utils site
 
 refresh: setup  ## execute the notebooks in place, to commit their new outputs

@@ -55,7 +55,7 @@ for (const [name, bytes] of Object.entries(packed)) await writeFile(join(folder,
 const apart = {
   policy: policy("'self'"),
   style: '<link rel="stylesheet" href="lab.css">',
-  data: data("settings", "application/json", settings("../notebooks/{name}.html#cell-id={cell}")),
+  data: data("settings", "application/json", settings("../{language}/notebooks/{name}.html#cell-id={cell}")),
   script: '<script src="lab.js"></script>',
 };
 await writeFile(join(folder, "index.html"), filled(apart));

@@ -39,7 +39,7 @@ def build(out: Path) -> None:
     """
     with tempfile.TemporaryDirectory() as scratch, draft_folder(out) as site:
         for language in LANGUAGES.values():
-            sources.write(Path(scratch) / language.code, language)
+            sources.write(Path(scratch) / language.code, language, (out / "lab").is_dir())
         _run_sphinx(Path(scratch), site)
         write_whole(site / "index.html", _landing())
         (site / ".nojekyll").touch()  # GitHub Pages would leave out what begins with an underscore

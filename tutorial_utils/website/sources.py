@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 import nbformat
+from nbformat.v4 import new_markdown_cell
 
 from tutorial_utils.editions import BEGIN, without_markers
 from tutorial_utils.execution import find_notebooks, first_heading, read_notebook, write_whole
 from tutorial_utils.translations import ENGLISH, ROOT, Language
 from tutorial_utils.website import miniatures, reference
+
+LIVE = "controls."
+"""What the code of a live control has."""
 
 FRONT = "README.md"
 """Becomes ``index.md``."""
@@ -53,8 +58,11 @@ def words(say) -> dict[str, str]:
     }
 
 
-def write(folder: Path, language: Language) -> None:
+def write(folder: Path, language: Language, lab: bool = False) -> None:
     """Write every page's source, and ``anchors.json`` with the name of each heading, the same in every language.
+
+    Args:
+        lab: whether the site has the lab's page, to which links lead.
 
     Raises:
         ValueError: a translated page has other headings than the English one.
@@ -63,7 +71,7 @@ def write(folder: Path, language: Language) -> None:
     for page in (FRONT, *(page for pages in contents.values() for page in pages)):
         if page.endswith(".rst"):
             continue
-        text, english = _text(page, language), _text(page, ENGLISH)
+        text, english = _text(page, language, lab), _text(page, ENGLISH, lab)
         names = names_of(headings(english))
         if len(headings(text)) != len(names):
             raise ValueError(f"{page} has {len(names)} headings, and {len(headings(text))} in {language.name}.")
@@ -79,13 +87,13 @@ def write(folder: Path, language: Language) -> None:
     write_whole(folder / "anchors.json", json.dumps(anchors))
 
 
-def _text(page: str, language: Language) -> str:
+def _text(page: str, language: Language, lab: bool) -> str:
     if page.endswith(".ipynb"):
-        return _lesson(page, language)
+        return _lesson(page, language, lab)
     text = re.sub(r"\A---\n.*?\n---\n", "", language.document(page), flags=re.DOTALL)  # what programs read of a card
     if page == FRONT:
         head, first, rest = OTHER_README.sub("", ON_GITHUB.sub("", text)).partition("\n![")
-        text = f"{head}\n{_lessons(language)}{first}{rest}"
+        text = f"{head}\n{_lessons(language, lab)}{first}{rest}"
     if name := _miniature(page):
         text += miniatures.section(name, language)
     return LINK.sub(lambda link: _link(link[1], page), text)
@@ -97,11 +105,21 @@ def _miniature(page: str) -> str:
     return found[1] if found else ""
 
 
-def _lesson(page: str, language: Language) -> str:
-    """A notebook for readers: solutions and drawings are folded, and the markers of solutions are gone."""
+def _lesson(page: str, language: Language, lab: bool) -> str:
+    """A notebook for readers: solutions and drawings are folded, and the lab's panel is beside each live control."""
     name = PurePosixPath(page).stem
     notebook = nbformat.reads(language.notebook((ROOT / page).read_text(encoding="utf-8"), name), as_version=4)
-    for cell in notebook.cells:
+    cells, notebook.cells = notebook.cells, []
+    for cell in cells:
+        if cell.id in _explaining():
+            notebook.cells.append(
+                new_markdown_cell(f'<span id="cell-id={cell.id}"></span>', id=f"{cell.id}-place"[:64])
+            )
+        notebook.cells.append(cell)
+        if lab and cell.cell_type == "code" and LIVE in cell.source:
+            words = language.say("No kernel? Try it in the lab")
+            link = f'<a class="lab" href="../{_panel(name[1], language)}">{words}</a>'
+            notebook.cells.append(new_markdown_cell(link, id=f"{cell.id}-lab"[:64]))
         if cell.cell_type == "code" and (BEGIN in cell.source or cell.metadata.get("jupyter", {}).get("source_hidden")):
             cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-input"]
             cell.source = without_markers(cell.source)
@@ -110,8 +128,20 @@ def _lesson(page: str, language: Language) -> str:
     return nbformat.writes(notebook) + "\n"
 
 
-def _lessons(language: Language) -> str:
-    """The lessons as the front page offers them: each one's title and question."""
+@cache
+def _explaining() -> set[str]:
+    """The cells to which the lab's panels lead."""
+    panels = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "site" / "lab" / "src").glob("lesson?.tsx"))
+    return set(re.findall(r'LESSON, "([\w-]+)"\]', panels))
+
+
+def _panel(lesson: str, language: Language) -> str:
+    """The address of a lesson's panel in the lab, as seen from the front page."""
+    return f"../lab/index.html#{lesson}-{language.code}"
+
+
+def _lessons(language: Language, lab: bool) -> str:
+    """The lessons as the front page offers them: each one's title and question; and the lab."""
     cards = []
     for path in find_notebooks():
         notebook = read_notebook(path)
@@ -120,6 +150,9 @@ def _lessons(language: Language) -> str:
         first = notebook.cells[0].source
         question = re.search(r"^\*\*(.+?)\*\*$", first, re.MULTILINE)[1]
         cards.append(f"[**{first_heading(first)}**\\\n{question}](notebooks/{path.name})")
+    if lab:
+        title, words = language.say("The lab"), language.say("What do the models do? Try them here, in the page.")
+        cards.append(f'<a href="{_panel("1", language)}"><strong>{title}</strong><br>{words}</a>')
     return "\n".join(["", "::::{container} lessons", "", "\n\n".join(cards), "", "::::", ""])
 
 

@@ -1,9 +1,9 @@
 /** What all panels are made of. */
 import type { ComponentChildren } from "preact";
-import { useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useContext, useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { Obstacle, settings } from "./assets";
 import { prepare } from "./engine";
-import { useSay } from "./words";
+import { useSay, Words } from "./words";
 
 /** Where a lesson explains something: the key of what it is, and the cell. */
 export type Place = [key: string, lesson: string, cell: string];
@@ -18,7 +18,8 @@ interface PanelProps {
 
 /** A lesson's panel: what to try, the models with a progress bar, and then what can be tried. */
 export function Panel({ number, networks, files, places, children }: PanelProps) {
-  const say = useSay();
+  const { say, language } = useContext(Words);
+  const address = settings.lessons.replace("{language}", language);
   const [share, setShare] = useState(0);
   const [ready, setReady] = useState(false);
   const [problem, setProblem] = useState<unknown>();
@@ -56,7 +57,7 @@ export function Panel({ number, networks, files, places, children }: PanelProps)
         <ul>
           {places.map(([key, lesson, cell]) => (
             <li key={key}>
-              <a href={settings.lessons.replace("{name}", lesson).replace("{cell}", cell)}>{say(key)}</a>
+              <a href={address.replace("{name}", lesson).replace("{cell}", cell)}>{say(key)}</a>
             </li>
           ))}
         </ul>
