@@ -75,7 +75,7 @@ mutants: setup  ## which faults the lessons' facts notice (half an hour or two):
 
 browser:  ## every lesson in JupyterLab, and the lab's page, in a real browser; needs Chromium, such as Debian's package
 	@$(SET_UP) browser lesson2 onnx site
-	@$(RUN) pytest -m browser tests/browser
+	@$(RUN) pytest -m 'browser or deep' tests/browser tests/unit/test_web_export.py
 
 grading:  ## install nbgrader, which gives points for learners' copies, and try it on the lessons
 	@$(SET_UP) grading lesson2

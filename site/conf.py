@@ -51,7 +51,7 @@ html_static_path = ["static"]
 templates_path = ["templates"]
 html_css_files = ["course.css"]
 html_js_files = [("language.js", {"defer": "defer"})]
-html_copy_source = True
+html_copy_source = False
 html_sidebars = {"**": ["search-button-field.html", "sbt-sidebar-nav.html"]}
 html_theme_options = {
     "article_header_end": ["language.html", "article-header-buttons.html"],

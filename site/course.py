@@ -112,6 +112,8 @@ def dress(app, pagename, templatename, context, doctree):
     language = language_of(app)
     if pagename.startswith("notebooks/"):
         launch(context, pagename, language)
+    for group in context.get("header_buttons", []):  # sources are not in the site: they would double it
+        group["buttons"] = [one for one in group.get("buttons", []) if "_sources/" not in one.get("url", "")]
     context["metatags"] = context.get("metatags", "") + f"<style>{pages.PAUSE}</style>"
     if "body" in context:
         context["body"] = context["body"].replace(WITHOUT_WORDS, "<td></td>")  # a heading is read out
