@@ -64,10 +64,10 @@ def words(error: Exception | str) -> str:
 
 def complain(message: str) -> None:
     """Print a message in red on stderr, a line of it as one line however narrow the terminal is."""
+    with contextlib.suppress(ValueError):  # of a language that there is not
+        message = translations.say(message)
     with contextlib.suppress(OSError):  # nobody can be told that nobody can be told
-        Console(stderr=True).print(
-            translations.say(message), style="red", markup=False, highlight=False, soft_wrap=True, emoji=False
-        )
+        Console(stderr=True).print(message, style="red", markup=False, highlight=False, soft_wrap=True, emoji=False)
 
 
 def chosen_scale(option: str | None) -> runtime.Scale:

@@ -40,7 +40,15 @@ SILENT = {
 """Modules that say nothing to a learner, or before there is a catalogue; recipes write cards, which are in English, and
 alternative texts read the English labels of a figure."""
 
-ALONE = ("bundled", "Figure:", "Animation:", "from ModelScope or Hugging Face", "from ModelScope", "from Hugging Face")
+ALONE = (
+    "got {value}",
+    "bundled",
+    "Figure:",
+    "Animation:",
+    "from ModelScope or Hugging Face",
+    "from ModelScope",
+    "from Hugging Face",
+)
 """Short texts that stand in others."""
 
 TABLES = ("lessons.toml", "assets/assets.toml")

@@ -46,6 +46,7 @@ BOUNDARIES = (
 FULL_WIDTH = ("。", "？", "！", "：", "；", "，", "（", "）")
 """Signs beside which no blank is needed."""
 
+ENDS = {".": "。", ":": "："}
 WIDE = {"; ": "；", ", ": "，", " (": "（", ")": "）"}
 """What stands between texts in Chinese."""
 
@@ -216,6 +217,7 @@ class Template:
         """The template of a message whose blanks are filled with what the pattern `blank` finds."""
         parts = BLANK.split(message)
         pattern = "".join(f"(?P<{part}>{blank})" if at % 2 else re.escape(part) for at, part in enumerate(parts))
+        pattern += "" if parts[-1] else "(?<![.:])"  # which the message would have said
         return cls(max(parts[::2], key=len), re.compile(pattern, re.DOTALL), translation)
 
 
@@ -249,9 +251,9 @@ def _whole(locale: str, words: str) -> str | None:
     """A text that is one message, with or without a full stop behind it."""
     said, narrow, _ = _messages(locale)
     found = said[words] if words in said else _filled_in(locale, words, narrow)
-    if found is None and words.endswith("."):
+    if found is None and words.endswith((".", ":")):
         found = _whole(locale, words[:-1])
-        return found and f"{found.rstrip('。')}。"
+        return found and f"{found.rstrip('。')}{ENDS[words[-1]]}"
     if found is None and words[:1].isupper():  # a description at the beginning of a sentence
         return _whole(locale, words[0].lower() + words[1:])
     return found

@@ -6,6 +6,7 @@ import nbformat
 import pytest
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import write_po
+from commandline import run
 from IPython.core.interactiveshell import InteractiveShell
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
@@ -62,6 +63,8 @@ def store(name, messages, fuzzy=()):
         ("3 of 8 numbers are wrong, the first at [0].\n  to download", "WRONG: FROM [0], 3/8。\n  FETCH"),
         ("a case: It climbs. The way down is straight: look.", "a case: UP: DOWN。"),
         ("nothing.", "NIL。"),
+        ("nothing: 8 of 16 numbers are wrong, the first at [1].", "NIL：WRONG: FROM [1], 8/16。"),
+        ("the first at [1].", "FROM [1]。"),
         ("nothing; to download", "NIL；FETCH"),
         ("scale  a map: of (all) (nothing, to download)", "scale  TITLE（NIL，FETCH）"),
         ("✓ the patches are right\n✓ another fact", "✓ PATCHES RIGHT\n✓ another fact"),
@@ -157,6 +160,12 @@ def test_another_language_is_refused_by_name(monkeypatch, wrong):
     monkeypatch.setenv("TUTORIAL_LANGUAGE", wrong)
     with pytest.raises(ValueError, match=r"TUTORIAL_LANGUAGE='.+' is not a language .+ en \(English\), zh \(中文\)"):
         translations.current()
+
+
+def test_a_command_refuses_another_language_in_a_line(monkeypatch):
+    monkeypatch.setenv("TUTORIAL_LANGUAGE", "tlh")
+    status, _, err = run("editions", "--out", "nowhere")
+    assert status == 1 and err.count("\n") == 1 and "TUTORIAL_LANGUAGE='tlh'" in err
 
 
 # --- Keeping the catalogues up to date --------------------------------------------------------------------------------

@@ -149,7 +149,7 @@ def find(number: str) -> Exercise | Investigation:
     }
     if number not in every:
         quotes = "" if isinstance(number, str) else f' Put the number in quotes: "{number}".'
-        raise ValueError(f"There is no exercise {number!r}: choose one of {', '.join(every)}.{quotes}")
+        raise ValueError(f"There is no exercise {number!r}: choose one of {', '.join(every)}." + quotes)
     return every[number]
 
 
