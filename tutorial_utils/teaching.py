@@ -36,12 +36,11 @@ class Section:
 
     def note(self, language: Language) -> str:
         """It in Markdown."""
-        shares = (
-            f"{mine} of {whole}" if mine else f"skip it in {whole}"
+        shares = " · ".join(
+            language.say(f"{mine} min of {whole}" if mine else f"skip it in {whole}")
             for mine, whole in zip(self.minutes, LENGTHS, strict=True)
         )
-        minutes = ", ".join(shares)
-        return f"> {language.say(f'**For the teacher.** Minutes: {minutes}.')} {self.say}"
+        return f"> {language.say(f'**For the teacher.** {shares}.')} {self.say}"
 
 
 @cache

@@ -8,7 +8,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from tutorial_utils import slides, teaching
 from tutorial_utils.execution import find_notebooks, read_notebook
-from tutorial_utils.translations import ENGLISH
+from tutorial_utils.translations import ENGLISH, LANGUAGES
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYGBgAAAABQABpfZFQAAAAABJRU5ErkJggg=="
 
@@ -56,7 +56,7 @@ def test_the_plan_stands_below_its_heading_and_wrong_answers_below_their_exercis
     nbformat.validate(given)
     texts = [cell.source for cell in given.cells]
     under = texts[texts.index(lesson.cells[1].source) + 1]
-    assert re.match(r"> \*\*For the teacher\.\*\* Minutes: \d+ of 180, \d+ of 90, \d+ of 45\. ", under)
+    assert re.match(r"> \*\*For the teacher\.\*\* \d+ min of 180 · \d+ min of 90 · \d+ min of 45\. ", under)
     wrong = texts[texts.index(lesson.cells[5].source) + 1]
     assert "| without cls | [CLS] is a token as well. |" in wrong
     assert len(texts) == len(lesson.cells) + 3  # the recap has a plan, too
@@ -64,6 +64,14 @@ def test_the_plan_stands_below_its_heading_and_wrong_answers_below_their_exercis
 
 def test_what_may_be_skipped_is_said():
     assert "skip it in 45" in teaching.Section((10, 5, 0), "Say it.").note(ENGLISH)
+
+
+@pytest.mark.parametrize("language", list(LANGUAGES.values()), ids=lambda language: language.code)
+def test_the_plan_is_in_the_language_of_the_notebook(language):
+    section = next(iter(teaching.plans(language)["2"].values()))
+    note = section.note(language)
+    assert [set(re.findall(r"\d+", share)) for share in note.split(" · ")] == [{"10", "180"}, {"5", "90"}, {"5", "45"}]
+    assert bool(re.search(r"[A-Za-z]{4}", note)) == (language is ENGLISH)
 
 
 @pytest.mark.parametrize("text", ["no notebook", "{}", nbformat.writes(new_notebook())])
