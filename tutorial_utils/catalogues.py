@@ -19,7 +19,7 @@ from tutorial_utils.files import draft
 from tutorial_utils.spoken import sentences
 from tutorial_utils.translations import ROOT, SENTENCES, Language, blocks, domain, path_of
 
-PAGES = ("README.md", "classroom/README.md", "docs/teaching.md", "docs/troubleshooting.md")
+PAGES = ("README.md", "classroom/README.md", "docs/teaching.md", "docs/troubleshooting.md", "site/lab/README.md")
 """What is translated beside the lessons."""
 
 LAB = ROOT / "site" / "lab" / "src" / "en.json"
