@@ -250,7 +250,7 @@ def correct(state: Path, folder: Path, **cells: str) -> None:
     nbformat.write(notebook, folder / LESSON_1.name)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(working, "LESSONS", folder)
-        assert publishing.publish(state) == [f"notebooks/{LESSON_1.name}"]
+        assert f"notebooks/{LESSON_1.name}" in publishing.publish(state)  # and for every other language
 
 
 def test_a_correction_reaches_a_learner_who_has_written_in_the_same_lesson(learners, passwords, folder):
