@@ -54,7 +54,8 @@ def brought_up_to_date(language: Language, name: str, source: Source) -> Catalog
     new = Catalog(language.locale, header_comment=HEADER, fuzzy=False, creation_date=old.creation_date)
     new.revision_date = old.creation_date  # git knows when what was changed
     by_context = {message.context: message for message in old if message.context}
-    left = {one.id: one for one in old if one.id and (one.context, one.id) not in set(source)}
+    wanted = set(source)
+    left = {one.id: one for one in old if one.id and (one.context, one.id) not in wanted}
     for context, english in source:
         known = old.get(english, context) or by_context.get(context) or _alike(english, left)
         if known and known.string:

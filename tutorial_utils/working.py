@@ -11,11 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tutorial_utils import editions, files
-from tutorial_utils.translations import ENGLISH, Language
+from tutorial_utils.translations import ENGLISH, ROOT, Language
 
 Edition = Callable[[str], str]
 
-ROOT = Path(__file__).resolve().parents[1]
 LESSONS = ROOT / "notebooks"
 COPIED = (".ipynb", ".yaml")
 OFFLINE = ("--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url=None")

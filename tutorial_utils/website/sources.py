@@ -71,7 +71,8 @@ def write(folder: Path, language: Language, lab: bool = False) -> None:
     for page in (FRONT, *(page for pages in contents.values() for page in pages)):
         if page.endswith(".rst"):
             continue
-        text, english = _text(page, language, lab), _text(page, ENGLISH, lab)
+        text = _text(page, language, lab)
+        english = text if language is ENGLISH else _text(page, ENGLISH, lab)
         names = names_of(headings(english))
         if len(headings(text)) != len(names):
             raise ValueError(f"{page} has {len(names)} headings, and {len(headings(text))} in {language.name}.")
